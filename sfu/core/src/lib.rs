@@ -1,0 +1,3 @@
+//! The SFU as a value: ICE-lite, DTLS, SRTP, routing and repair with no socket, no clock and no entropy of its own.
+
+pub mod session;
