@@ -8,8 +8,13 @@ use crate::{Class, IntegrityKey, Message, MessageWriter, Method, StunError, Tran
 const USERNAME_MAX: usize = 512;
 
 /// Attributes below 0x8000 that a connectivity check may carry and that we understand.
-const KNOWN: [u16; 5] =
-    [attr::USERNAME, attr::PRIORITY, attr::USE_CANDIDATE, attr::MESSAGE_INTEGRITY, attr::MESSAGE_INTEGRITY_SHA256];
+const KNOWN: [u16; 5] = [
+    attr::USERNAME,
+    attr::PRIORITY,
+    attr::USE_CANDIDATE,
+    attr::MESSAGE_INTEGRITY,
+    attr::MESSAGE_INTEGRITY_SHA256,
+];
 
 /// What the sender of a check believes its role to be, with its tie-breaker (RFC 8445 §7.1.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
