@@ -2,3 +2,4 @@
 
 pub mod rtp;
 pub mod session;
+pub mod srtp;
