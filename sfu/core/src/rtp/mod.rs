@@ -45,7 +45,8 @@ impl Header {
     /// # Errors
     /// Another version than 2, or a fixed header, CSRC list or extension block that passes the packet's end.
     pub fn parse(packet: &[u8]) -> Result<Header, Malformed> {
-        let fixed: &[u8; FIXED_HEADER_LEN] = packet.first_chunk().ok_or(Malformed("RTP: shorter than 12 bytes"))?;
+        let fixed: &[u8; FIXED_HEADER_LEN] =
+            packet.first_chunk().ok_or(Malformed("RTP: shorter than 12 bytes"))?;
         if fixed[0] >> 6 != 2 {
             return Err(Malformed("RTP: version is not 2"));
         }
@@ -86,7 +87,8 @@ impl Header {
     /// # Errors
     /// As [`padding_len`].
     pub fn payload<'a>(&self, packet: &'a [u8]) -> Result<&'a [u8], Malformed> {
-        let payload = packet.get(self.header_len..).ok_or(Malformed("RTP: packet shorter than its header"))?;
+        let payload =
+            packet.get(self.header_len..).ok_or(Malformed("RTP: packet shorter than its header"))?;
         if !self.has_padding {
             return Ok(payload);
         }

@@ -61,9 +61,17 @@ fn elements(profile: u16, bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
 #[test]
 fn extension_forms() {
     assert_eq!(elements(0xbede, &[0x10, 1, 0xf0, 1, 0x20, 2, 0, 0]), [(1, vec![1])], "id 15 stops");
-    assert_eq!(elements(0xbede, &[0x10, 1, 0x01, 1, 0x20, 2, 0, 0]), [(1, vec![1])], "id 0 with a length stops");
+    assert_eq!(
+        elements(0xbede, &[0x10, 1, 0x01, 1, 0x20, 2, 0, 0]),
+        [(1, vec![1])],
+        "id 0 with a length stops"
+    );
     assert_eq!(elements(0xbede, &[0x10, 1, 0x2f, 1]), [(1, vec![1])], "an element that passes the end");
-    assert_eq!(elements(0x1005, &[1, 0, 0, 15, 2, 8, 9, 0]), [(1, vec![]), (15, vec![8, 9])], "two-byte form");
+    assert_eq!(
+        elements(0x1005, &[1, 0, 0, 15, 2, 8, 9, 0]),
+        [(1, vec![]), (15, vec![8, 9])],
+        "two-byte form"
+    );
     assert_eq!(elements(0x1000, &[1, 3, 0, 0]), [], "two-byte element that passes the end");
     assert_eq!(elements(0xabac, &[0x10, 1, 0, 0]), [], "another profile");
 }
@@ -75,8 +83,8 @@ fn writes_the_one_byte_form() {
     assert_eq!(
         out[1..],
         [
-            0x90, 0xe0, 0x12, 0x34, 0x55, 0x66, 0x77, 0x88, 0x99, 0xaa, 0xbb, 0xcc, 0xbe, 0xde, 0, 2, 0x30, b'0',
-            0x51, 1, 2, 0, 0, 0
+            0x90, 0xe0, 0x12, 0x34, 0x55, 0x66, 0x77, 0x88, 0x99, 0xaa, 0xbb, 0xcc, 0xbe, 0xde, 0, 2, 0x30,
+            b'0', 0x51, 1, 2, 0, 0, 0
         ]
     );
     assert_eq!(len, 24);
