@@ -1,0 +1,29 @@
+//! A decrypted packet as the router sees it: parsed once, shared by every subscriber, the ring and the neighbours.
+
+use bytes::Bytes;
+
+use crate::codec::vp8;
+use crate::session::Codec;
+
+/// One plain RTP packet of one layer of one track. Cloning shares the payload.
+#[derive(Clone, Debug)]
+pub struct PlainPacket {
+    /// Extended sequence number of the ingress stream.
+    pub sequence: u64,
+    /// RTP timestamp as received.
+    pub timestamp: u32,
+    /// RTP marker bit.
+    pub marker: bool,
+    /// What the payload is.
+    pub codec: Codec,
+    /// Without RTP padding; empty for a packet that was nothing but padding.
+    pub payload: Bytes,
+    /// The RFC 6464 byte (voice flag and level), as received.
+    pub audio_level: Option<u8>,
+    /// The video orientation byte (3GPP TS 26.114 §7.4.5), as received.
+    pub orientation: Option<u8>,
+    /// First packet of a frame that decodes without any other.
+    pub keyframe: bool,
+    /// VP8's descriptor, where the codec is VP8 and it parsed.
+    pub vp8: Option<vp8::Descriptor>,
+}
