@@ -1,0 +1,155 @@
+//! The composition root: what starts in which order, how the services meet, and how everything stops.
+//!
+//! Start: secrets → operator's port → services → public port → ready. Stop, on SIGTERM or Ctrl-C: not ready → no new
+//! connections → `bye` to sessions → media → store. The operator's port answers to the end.
+
+use std::future::IntoFuture;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::Router;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::config::{Bind, Config};
+use crate::ops::{self, Readiness};
+use crate::secrets::{self, Secrets};
+use crate::{telemetry, web};
+
+/// How long open HTTP requests may take to finish once the server stops. Longer lets slow clients finish; shorter
+/// keeps a restart short. A WebSocket session is told `bye` and does not count.
+const HTTP_DRAIN: Duration = Duration::from_secs(5);
+
+/// How often the metrics recorder folds its samples. Rarer costs memory, oftener CPU.
+const METRICS_UPKEEP: Duration = Duration::from_secs(5);
+
+/// What this process does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Roles {
+    /// API, WebSocket, conversations, calls, and the page.
+    pub signaling: bool,
+    /// Media. Only together with `signaling` in this version.
+    pub sfu: bool,
+    /// Relaying.
+    pub turn: bool,
+}
+
+/// The running server.
+#[derive(Debug)]
+pub struct App {
+    readiness: Readiness,
+    http: Option<Listener>,
+    ops: Option<Listener>,
+}
+
+/// One axum server: it stops accepting when told, and ends when its requests have.
+#[derive(Debug)]
+struct Listener {
+    address: SocketAddr,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<std::io::Result<()>>,
+}
+
+impl App {
+    /// Starts what `roles` names, in order. When this returns, every port is open and `/readyz` says so.
+    ///
+    /// # Errors
+    /// A port is taken, the data directory cannot be used, or a service refuses its part of the configuration.
+    pub async fn start(config: Config, roles: Roles) -> anyhow::Result<Self> {
+        let _secrets = Secrets::resolve(&config)?;
+        secrets::make_private_dir(&config.data.dir)?;
+        let readiness = Readiness::default();
+        let ops = start_ops(&config, &readiness).await?;
+        let http = match roles.signaling {
+            true => Some(Listener::start("http.listen", config.http.listen, Router::new().fallback(web::serve)).await?),
+            false => None,
+        };
+        readiness.set_ready();
+        let app = Self { readiness, http, ops };
+        tracing::info!(http = shown(app.http_address()), ops = shown(app.ops_address()), "ready");
+        Ok(app)
+    }
+
+    /// Where the page, the API and the WebSocket are, if this process has them.
+    #[must_use]
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.http.as_ref().map(|listener| listener.address)
+    }
+
+    /// Where the operator's port is, if it is not off.
+    #[must_use]
+    pub fn ops_address(&self) -> Option<SocketAddr> {
+        self.ops.as_ref().map(|listener| listener.address)
+    }
+
+    /// Serves until SIGTERM or SIGINT, then stops gracefully. A second signal stops at once.
+    ///
+    /// # Errors
+    /// Signals cannot be listened to.
+    pub async fn run(self) -> anyhow::Result<()> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut told = async || tokio::select! { _ = terminate.recv() => "SIGTERM", _ = interrupt.recv() => "SIGINT" };
+        let name = told().await;
+        tracing::info!(signal = name, "stopping");
+        tokio::select! {
+            () = self.shutdown() => tracing::info!("stopped"),
+            name = told() => tracing::warn!(signal = name, "stopped at once"),
+        }
+        Ok(())
+    }
+
+    /// Stops everything, in order. Returns when the last service has.
+    pub async fn shutdown(self) {
+        self.readiness.set_draining();
+        if let Some(http) = self.http {
+            http.stop().await;
+        }
+        if let Some(ops) = self.ops {
+            ops.stop().await;
+        }
+    }
+}
+
+async fn start_ops(config: &Config, readiness: &Readiness) -> anyhow::Result<Option<Listener>> {
+    let Bind::On(address) = config.ops.listen else { return Ok(None) };
+    let handle = telemetry::start_metrics()?;
+    let upkeep = handle.clone();
+    tokio::spawn(async move {
+        let mut ticks = tokio::time::interval(METRICS_UPKEEP);
+        loop {
+            ticks.tick().await;
+            upkeep.run_upkeep();
+        }
+    });
+    Ok(Some(Listener::start("ops.listen", address, ops::router(handle, readiness.clone())).await?))
+}
+
+impl Listener {
+    /// Binds `address`, the value of the configuration's `key`, and serves `router` on it.
+    async fn start(key: &'static str, address: SocketAddr, router: Router) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {key} {address}"))?;
+        let address = listener.local_addr()?;
+        let (stop, mut stopped) = watch::channel(false);
+        let told = async move { drop(stopped.wait_for(|stopped| *stopped).await) };
+        let service = router.into_make_service_with_connect_info::<SocketAddr>();
+        let task = tokio::spawn(axum::serve(listener, service).with_graceful_shutdown(told).into_future());
+        Ok(Self { address, stop, task })
+    }
+
+    async fn stop(self) {
+        let _ = self.stop.send(true);
+        let abort = self.task.abort_handle();
+        if tokio::time::timeout(HTTP_DRAIN, self.task).await.is_err() {
+            tracing::warn!("some requests did not finish in time");
+            abort.abort();
+        }
+    }
+}
+
+fn shown(address: Option<SocketAddr>) -> String {
+    address.map_or_else(|| "off".to_owned(), |address| address.to_string())
+}

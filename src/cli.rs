@@ -1,0 +1,232 @@
+//! The command line.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+
+use crate::app::{App, Roles};
+use crate::config::Config;
+use crate::secrets::Secrets;
+use crate::telemetry;
+use crate::tokens::Grant;
+
+const EXAMPLES: &str = "\
+Examples:
+  trunkline serve                                   everything, for development: http://127.0.0.1:8480
+  trunkline serve --config /etc/trunkline.toml --role turn
+  trunkline config check --config /etc/trunkline.toml
+  trunkline token --user alice --ttl 30d
+  trunkline token --user camera-1 --room lobby --publish
+
+Every key of the file can be set from the environment: TRUNKLINE_SECTION__KEY, e.g. TRUNKLINE_HTTP__LISTEN.
+docs/trunkline.example.toml has them all, with units and effects.";
+
+/// The calling and media half of a messenger, as one service.
+#[derive(Debug, Parser)]
+#[command(name = "trunkline", version, after_help = EXAMPLES, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start the server.
+    #[command(after_help = "SIGTERM or Ctrl-C stops it gracefully; a second one at once.")]
+    Serve {
+        #[command(flatten)]
+        file: File,
+        /// What this process does, separated by commas.
+        #[arg(long, value_delimiter = ',', value_name = "ROLE", default_value = "signaling,sfu,turn")]
+        role: Vec<Role>,
+    },
+    /// Look at the configuration without starting anything.
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Print a token signed with this configuration's key.
+    #[command(after_help = "\
+Examples:
+  trunkline token --user alice                                 for the page and the WebSocket
+  trunkline token --user alice --device laptop --ttl 12h
+  trunkline token --user camera-1 --room lobby --publish       for WHIP
+  trunkline token --user viewer-7 --room lobby --subscribe     for WHEP")]
+    Token(TokenArgs),
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Read it as `serve` would, and say what is wrong with it.
+    Check {
+        #[command(flatten)]
+        file: File,
+        /// Print every key with the value in force, secrets redacted.
+        #[arg(long)]
+        show: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+struct File {
+    /// The TOML file; without it the defaults, overridden by the environment.
+    #[arg(long = "config", value_name = "FILE", env = "TRUNKLINE_CONFIG")]
+    path: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct TokenArgs {
+    #[command(flatten)]
+    file: File,
+    /// Whom the token is for.
+    #[arg(long)]
+    user: String,
+    /// The one device that it is for; without it the device names itself.
+    #[arg(long)]
+    device: Option<String>,
+    /// How long it is good for.
+    #[arg(long, default_value = "1d", value_parser = humantime::parse_duration)]
+    ttl: Duration,
+    /// The WHIP or WHEP room that it is for.
+    #[arg(long)]
+    room: Option<String>,
+    /// May publish into the room (WHIP).
+    #[arg(long, requires = "room")]
+    publish: bool,
+    /// May watch the room (WHEP).
+    #[arg(long, requires = "room")]
+    subscribe: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Role {
+    /// The API, the WebSocket, conversations, calls, and the page.
+    Signaling,
+    /// Media.
+    Sfu,
+    /// Relaying for networks that allow nothing else.
+    Turn,
+    /// Photos, voice notes, files: not part of this version yet.
+    MediaStore,
+}
+
+/// Runs what the command line says.
+#[must_use]
+pub fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("trunkline: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<()> {
+    match cli.command {
+        Command::Serve { file, role } => {
+            let config = Config::load(file.path.as_deref())?;
+            let roles = roles(&role)?;
+            telemetry::start_logging(&config.log);
+            serve(config, roles)
+        }
+        Command::Config { command: ConfigCommand::Check { file, show } } => check(&file, show),
+        Command::Token(args) => {
+            let config = Config::load(args.file.path.as_deref())?;
+            let secrets = Secrets::resolve(&config)?;
+            let TokenArgs { user: sub, device, room, publish, subscribe, ttl, .. } = args;
+            let grant = Grant { sub, device, room, publish, subscribe };
+            print(&grant.sign(&secrets.jwt_key, ttl, SystemTime::now())?)
+        }
+    }
+}
+
+fn serve(config: Config, roles: Roles) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let outcome = runtime.block_on(async {
+        let app = App::start(config, roles).await?;
+        app.run().await
+    });
+    // Whatever still blocks (a name look-up, a stuck disk) must not keep a stopped server alive.
+    runtime.shutdown_timeout(Duration::from_secs(2));
+    outcome
+}
+
+fn check(file: &File, show: bool) -> anyhow::Result<()> {
+    let config = Config::load(file.path.as_deref())?;
+    if show {
+        print(toml::to_string(&config.to_table())?.trim_end())?;
+    }
+    match &file.path {
+        Some(path) => eprintln!("{}: correct", path.display()),
+        None => eprintln!("defaults and environment: correct"),
+    }
+    Ok(())
+}
+
+fn roles(asked: &[Role]) -> anyhow::Result<Roles> {
+    let has = |role| asked.contains(&role);
+    anyhow::ensure!(
+        !has(Role::MediaStore),
+        "the role media-store is not part of this version yet: leave it out, photos and files come later"
+    );
+    let roles = Roles { signaling: has(Role::Signaling), sfu: has(Role::Sfu), turn: has(Role::Turn) };
+    anyhow::ensure!(
+        roles.signaling || !roles.sfu,
+        "the role sfu needs the role signaling in the same process: nothing else can control it in this version"
+    );
+    Ok(roles)
+}
+
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "{text}").context("cannot write to standard output")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(std::iter::once(&"trunkline").chain(arguments))
+    }
+
+    fn roles_of(list: &str) -> anyhow::Result<Roles> {
+        match parse(&["serve", "--role", list])?.command {
+            Command::Serve { role, .. } => roles(&role),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn roles_are_a_list_and_all_by_default() {
+        let Command::Serve { role, .. } = parse(&["serve"]).unwrap().command else { panic!("serve") };
+        assert_eq!(roles(&role).unwrap(), Roles { signaling: true, sfu: true, turn: true });
+        assert_eq!(roles_of("turn").unwrap(), Roles { signaling: false, sfu: false, turn: true });
+    }
+
+    #[test]
+    fn roles_that_cannot_be_are_refused_with_the_reason() {
+        let error = roles_of("signaling,media-store").unwrap_err().to_string();
+        assert!(error.contains("not part of this version yet"), "{error}");
+        let error = roles_of("sfu").unwrap_err().to_string();
+        assert!(error.contains("needs the role signaling"), "{error}");
+        roles_of("signalling").unwrap_err();
+    }
+
+    #[test]
+    fn media_grants_need_a_room() {
+        parse(&["token", "--user", "a", "--publish"]).unwrap_err();
+        parse(&["token", "--user", "a", "--room", "r", "--publish", "--ttl", "90m"]).unwrap();
+    }
+}

@@ -1,0 +1,14 @@
+//! The composition root of Trunkline: one binary that joins signaling, the SFU and TURN.
+//!
+//! Nothing is decided here. [`config`] says what to start, [`app::App`] holds every start-up and shutdown order, and
+//! the services meet only through the port traits that signaling declares. An embedder gets the same server by
+//! calling [`app::App::start`].
+
+pub mod app;
+pub mod cli;
+pub mod config;
+pub mod ops;
+pub mod secrets;
+pub mod telemetry;
+pub mod tokens;
+pub mod web;

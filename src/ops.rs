@@ -1,0 +1,70 @@
+//! The operator's port: what runs, how well, and whether to send traffic here. It asks for no login, so it has its
+//! own listener, which stands on loopback unless told otherwise.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use metrics_exporter_prometheus::PrometheusHandle;
+
+use crate::telemetry;
+
+/// Whether traffic should come here: what `/readyz` says.
+#[derive(Clone, Debug, Default)]
+pub struct Readiness(Arc<AtomicU8>);
+
+const STARTING: u8 = 0;
+const READY: u8 = 1;
+const DRAINING: u8 = 2;
+
+impl Readiness {
+    /// Every service has started.
+    pub fn set_ready(&self) {
+        self.0.store(READY, Ordering::Release);
+    }
+
+    /// Shutting down: live calls go on, new ones belong elsewhere.
+    pub fn set_draining(&self) {
+        self.0.store(DRAINING, Ordering::Release);
+    }
+
+    fn answer(&self) -> (StatusCode, &'static str) {
+        match self.0.load(Ordering::Acquire) {
+            READY => (StatusCode::OK, "ready\n"),
+            STARTING => (StatusCode::SERVICE_UNAVAILABLE, "starting\n"),
+            _ => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+        }
+    }
+}
+
+/// `/metrics`, `/healthz` (the process answers) and `/readyz` (traffic is welcome).
+pub fn router(metrics: PrometheusHandle, readiness: Readiness) -> Router {
+    Router::new()
+        .route("/metrics", get(render).with_state(metrics))
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(async |State(readiness): State<Readiness>| readiness.answer()).with_state(readiness))
+}
+
+async fn render(State(metrics): State<PrometheusHandle>) -> impl IntoResponse {
+    telemetry::sample_process();
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics.render())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readiness_follows_the_life_of_the_process() {
+        let readiness = Readiness::default();
+        assert_eq!(readiness.answer().0, StatusCode::SERVICE_UNAVAILABLE);
+        readiness.set_ready();
+        assert_eq!(readiness.answer(), (StatusCode::OK, "ready\n"));
+        readiness.set_draining();
+        assert_eq!(readiness.answer(), (StatusCode::SERVICE_UNAVAILABLE, "draining\n"));
+    }
+}

@@ -1,0 +1,4 @@
+//! Whole-system tests: the rules a machine keeps over the tree, and the real binary.
+
+mod arrows;
+mod tidy;
