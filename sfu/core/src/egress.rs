@@ -61,15 +61,6 @@ pub(crate) struct Mapped {
     payload: CodecMapping,
 }
 
-/// What the subscriber says of the stream in its receiver reports.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Reception {
-    /// Fraction lost since the report before, in 1/256.
-    pub fraction_lost: u8,
-    /// Interarrival jitter in timestamp units.
-    pub jitter: u32,
-}
-
 /// State of one egress stream.
 pub(crate) struct Egress {
     pub ssrc: u32,
@@ -91,13 +82,18 @@ pub(crate) struct Egress {
     pub octets: u32,
     rtx_next: u64,
     pub guard: ResendGuard,
-    pub reception: Reception,
 }
 
 impl Egress {
     /// `seed` chooses the first sequence numbers; they stay in the lower half of 16 bits, so that an early
     /// loss cannot be taken for a roll-over (RFC 3711 §3.3.1).
-    pub(crate) fn new(section: &ReceiveSection, kind: MediaKind, seed: u32, resend_floor: usize, now: Instant) -> Self {
+    pub(crate) fn new(
+        section: &ReceiveSection,
+        kind: MediaKind,
+        seed: u32,
+        resend_floor: usize,
+        now: Instant,
+    ) -> Self {
         Self {
             ssrc: section.ssrc,
             rtx_ssrc: section.rtx_ssrc,
@@ -115,7 +111,6 @@ impl Egress {
             octets: 0,
             rtx_next: u64::from((seed >> 16) & 0x3fff) + 1,
             guard: ResendGuard::new(resend_floor, now),
-            reception: Reception::default(),
         }
     }
 
@@ -241,8 +236,10 @@ impl Egress {
         {
             let ntp_between = new.ntp.wrapping_sub(old.ntp) as i64;
             let ticks_between = (i128::from(ntp_between) * i128::from(rate)) >> 32;
-            let in_old_time =
-                old.rtp.wrapping_add(ticks_between as u32).wrapping_add(packet.timestamp.wrapping_sub(new.rtp));
+            let in_old_time = old
+                .rtp
+                .wrapping_add(ticks_between as u32)
+                .wrapping_add(packet.timestamp.wrapping_sub(new.rtp));
             let out = in_old_time.wrapping_add(segment.timestamp_offset);
             let ahead = out.wrapping_sub(last);
             if ahead > 0 && ahead < rate * 10 {
@@ -350,14 +347,17 @@ fn write_header(arena: &mut Vec<u8>, fields: &Fields, packet: &PlainPacket, ids:
     let turn = ids.video_orientation.zip(packet.orientation);
     match (level, turn) {
         (None, None) => rtp::write_header(arena, fields, &[]),
-        (Some((id, value)), _) | (None, Some((id, value))) => rtp::write_header(arena, fields, &[(id, &[value])]),
+        (Some((id, value)), _) | (None, Some((id, value))) => {
+            rtp::write_header(arena, fields, &[(id, &[value])])
+        }
     }
 }
 
 fn append_payload(arena: &mut Vec<u8>, mapped: &Mapped, packet: &PlainPacket) {
     let start = arena.len();
     arena.extend_from_slice(&packet.payload);
-    if let (Codec::Vp8, Some(descriptor), Some((picture, tl0))) = (packet.codec, &packet.vp8, mapped.picture) {
+    if let (Codec::Vp8, Some(descriptor), Some((picture, tl0))) = (packet.codec, &packet.vp8, mapped.picture)
+    {
         descriptor.rewrite(&mut arena[start..], picture, tl0);
     }
 }
@@ -365,6 +365,3 @@ fn append_payload(arena: &mut Vec<u8>, mapped: &Mapped, packet: &PlainPacket) {
 fn ticks(duration: Duration, rate: u32) -> u32 {
     (duration.as_nanos() * u128::from(rate) / 1_000_000_000) as u32
 }
-
-#[cfg(test)]
-mod tests;

@@ -5,7 +5,7 @@ use std::time::Instant;
 use crate::repair::nack::NackGenerator;
 use crate::rtcp::ReportBlock;
 use crate::rtp::{Header, SequenceExtender};
-use crate::session::{Codec, CodecMapping, ExtensionIds, MediaKind, NegotiatedSession, PublishedTrack};
+use crate::session::{Codec, CodecMapping, ExtensionIds, NegotiatedSession, PublishedTrack};
 
 /// What a stream carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +60,11 @@ impl<'a> Picked<'a> {
 
 /// Finds the role of a new SSRC by what the packet itself says and the offer declared. Called only for packets
 /// whose authentication tag was right: a forged one can map nothing.
-pub(crate) fn identify(session: &NegotiatedSession, header: &Header, extensions: &Picked<'_>) -> Option<Role> {
+pub(crate) fn identify(
+    session: &NegotiatedSession,
+    header: &Header,
+    extensions: &Picked<'_>,
+) -> Option<Role> {
     let declared = session.tracks.iter().enumerate().find_map(|(t, track)| {
         track.ssrcs.iter().enumerate().find_map(|(layer, &(media, rtx))| {
             let (track, layer) = (t as u8, layer as u8);
@@ -122,7 +126,6 @@ pub(crate) fn mapping(track: &PublishedTrack, payload_type: u8) -> Option<(Codec
 pub(crate) struct Ingress {
     pub ssrc: u32,
     pub role: Role,
-    pub kind: MediaKind,
     pub extender: SequenceExtender,
     pub nack: NackGenerator,
     first: Option<u64>,
@@ -139,11 +142,10 @@ pub(crate) struct Ingress {
 }
 
 impl Ingress {
-    pub(crate) fn new(ssrc: u32, role: Role, kind: MediaKind, missing_max: usize, now: Instant) -> Self {
+    pub(crate) fn new(ssrc: u32, role: Role, missing_max: usize, now: Instant) -> Self {
         Self {
             ssrc,
             role,
-            kind,
             extender: SequenceExtender::default(),
             nack: NackGenerator::new(missing_max),
             first: None,

@@ -9,10 +9,12 @@
 //! | [`repair`], [`congestion`] | what is missing, what is given again, what the publisher is told |
 //! | `slots`, [`layers`] | who is shown where, and how large: pure functions |
 
-pub mod dtls;
 pub mod codec;
 pub mod congestion;
 pub mod drop;
+pub mod dtls;
+mod egress;
+mod ingress;
 pub mod layers;
 pub mod limits;
 pub mod packet;
@@ -20,10 +22,12 @@ pub mod repair;
 pub mod rtcp;
 pub mod rtp;
 pub mod session;
+pub mod shard;
 mod slots;
 pub mod srtp;
 pub mod stats;
 mod table;
+mod transport;
 
 /// An instant for tests to count from: the core itself never asks what time it is.
 #[cfg(test)]

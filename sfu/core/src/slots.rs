@@ -26,16 +26,17 @@ pub(crate) fn assign<Id: Copy + PartialEq>(
     candidates: &[Candidate<Id>],
 ) -> Vec<Option<Id>> {
     let present = |id: Id| candidates.iter().any(|c| c.id == id);
-    let mut next: Vec<Option<Id>> = (0..shapes.len())
-        .map(|i| current.get(i).copied().flatten().filter(|&id| present(id)))
-        .collect();
+    let mut next: Vec<Option<Id>> =
+        (0..shapes.len()).map(|i| current.get(i).copied().flatten().filter(|&id| present(id))).collect();
     for candidate in candidates {
         let placed = next.iter().position(|o| *o == Some(candidate.id));
         let seen = placed.is_some_and(|i| shapes[i].video || !candidate.video);
         if seen {
             continue;
         }
-        let full = |i: &usize| next[*i].is_none() && (shapes[*i].video || !candidate.video) && usable(shapes[*i], *candidate);
+        let full = |i: &usize| {
+            next[*i].is_none() && (shapes[*i].video || !candidate.video) && usable(shapes[*i], candidate)
+        };
         let better = (0..shapes.len()).find(full);
         if let Some(to) = better {
             if let Some(from) = placed {
@@ -43,7 +44,7 @@ pub(crate) fn assign<Id: Copy + PartialEq>(
             }
             next[to] = Some(candidate.id);
         } else if placed.is_none()
-            && let Some(to) = (0..shapes.len()).find(|&i| next[i].is_none() && usable(shapes[i], *candidate))
+            && let Some(to) = (0..shapes.len()).find(|&i| next[i].is_none() && usable(shapes[i], candidate))
         {
             next[to] = Some(candidate.id);
         }
@@ -51,7 +52,7 @@ pub(crate) fn assign<Id: Copy + PartialEq>(
     next
 }
 
-fn usable<Id>(shape: Shape, candidate: Candidate<Id>) -> bool {
+fn usable<Id>(shape: Shape, candidate: &Candidate<Id>) -> bool {
     (shape.audio && candidate.audio) || (shape.video && candidate.video)
 }
 

@@ -98,7 +98,8 @@ impl SentReports {
 
     /// RFC 3550 §6.4.1: arrival − LSR − DLSR. Only for a report that we did send: a forged LSR measures nothing.
     pub(crate) fn round_trip(&self, block: &ReportBlock, now: Instant) -> Option<Duration> {
-        let (_, at) = self.sent.iter().flatten().find(|(ntp, _)| *ntp == block.last_sr && block.last_sr != 0)?;
+        let (_, at) =
+            self.sent.iter().flatten().find(|(ntp, _)| *ntp == block.last_sr && block.last_sr != 0)?;
         let held = Duration::from_micros(u64::from(block.delay_since_last_sr) * 1_000_000 / 65_536);
         now.saturating_duration_since(*at).checked_sub(held)
     }

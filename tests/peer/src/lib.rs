@@ -214,17 +214,20 @@ impl Peer {
             && now >= self.check_due
         {
             self.checks += 1;
-            let id = TransactionId(std::array::from_fn(|i| (self.checks >> (8 * (i % 4))) as u8 ^ self.spec.seed as u8));
+            let id = TransactionId(std::array::from_fn(|i| {
+                (self.checks >> (8 * (i % 4))) as u8 ^ self.spec.seed as u8
+            }));
             let params = BindingRequestParams {
-                username: &self.username,
-                priority: 1,
+                username: Some(&self.username),
+                priority: Some(1),
                 role: Some(IceRole::Controlling(u64::from(self.spec.seed))),
                 use_candidate: true,
             };
             let mut packet = Vec::new();
-            stun::write_binding_request(&mut packet, &id, &params, key);
+            stun::write_binding_request(&mut packet, &id, &params, Some(key));
             self.out.push_back(packet);
-            self.check_due = now + if self.nominated { Duration::from_secs(2) } else { Duration::from_millis(50) };
+            self.check_due =
+                now + if self.nominated { Duration::from_secs(2) } else { Duration::from_millis(50) };
         }
         if self.nominated
             && let Some(dtls) = &mut self.dtls
@@ -255,8 +258,9 @@ impl Peer {
     pub fn handle(&mut self, datagram: &mut [u8], now: Instant) {
         match stun::classify(datagram) {
             PacketKind::Stun => {
-                let answered = stun::Message::parse(datagram)
-                    .is_ok_and(|m| m.class() == stun::Class::Success && self.pwd_key.as_ref().is_some_and(|k| m.verify(k)));
+                let answered = stun::Message::parse(datagram).is_ok_and(|m| {
+                    m.class() == stun::Class::Success && self.pwd_key.as_ref().is_some_and(|k| m.verify(k))
+                });
                 self.nominated |= answered;
             }
             PacketKind::Dtls => {
@@ -314,7 +318,13 @@ impl Peer {
             .iter()
             .chain(&self.video)
             .filter(|s| s.packets > 0)
-            .map(|s| rtcp::SenderInfo { ssrc: s.ssrc, ntp, rtp_timestamp: s.timestamp, packets: s.packets, octets: 0 })
+            .map(|s| rtcp::SenderInfo {
+                ssrc: s.ssrc,
+                ntp,
+                rtp_timestamp: s.timestamp,
+                packets: s.packets,
+                octets: 0,
+            })
             .collect();
         for info in infos {
             self.send_rtcp(|out| {
@@ -354,7 +364,8 @@ impl Peer {
     fn seal(&mut self, fields: &Fields, mid: &[u8], rid: Option<&[u8]>, payload: &[u8], roc: u32) {
         let sequence = self.transport_sequence.to_be_bytes();
         self.transport_sequence = self.transport_sequence.wrapping_add(1);
-        let mut extensions: Vec<(u8, &[u8])> = vec![(extension::TRANSPORT_CC, &sequence), (extension::MID, mid)];
+        let mut extensions: Vec<(u8, &[u8])> =
+            vec![(extension::TRANSPORT_CC, &sequence), (extension::MID, mid)];
         if let Some(rid) = rid {
             extensions.push((extension::RID, rid));
         }
@@ -394,14 +405,17 @@ impl Peer {
     }
 
     fn on_rtp(&mut self, datagram: &mut [u8], now: Instant) {
-        let (Some(inbound), Ok(header)) = (self.inbound.as_mut(), rtp::Header::parse(datagram)) else { return };
+        let (Some(inbound), Ok(header)) = (self.inbound.as_mut(), rtp::Header::parse(datagram)) else {
+            return;
+        };
         let Ok(length) = inbound.unprotect_rtp(datagram, header.header_len) else {
             self.heard.undecryptable += 1;
             return;
         };
         let payload = &datagram[header.header_len..length];
         if let Some(media) = self.rtx_of.get(&header.ssrc) {
-            let (Some(receiver), Some((sequence, payload))) = (self.receivers.get_mut(media), rtp::split_rtx(payload))
+            let (Some(receiver), Some((sequence, payload))) =
+                (self.receivers.get_mut(media), rtp::split_rtx(payload))
             else {
                 return;
             };
@@ -425,7 +439,9 @@ impl Peer {
                     self.heard.sender_reports += 1;
                     self.heard.report_blocks += report.blocks().count() as u32;
                 }
-                rtcp::Packet::ReceiverReport(report) => self.heard.report_blocks += report.blocks().count() as u32,
+                rtcp::Packet::ReceiverReport(report) => {
+                    self.heard.report_blocks += report.blocks().count() as u32
+                }
                 rtcp::Packet::Nack(nack) => repeats.extend(nack.lost().map(|lost| (nack.media_ssrc, lost))),
                 rtcp::Packet::Pli(pli) => {
                     if let Some(layer) = self.video.iter().position(|s| s.ssrc == pli.media_ssrc) {
@@ -435,7 +451,7 @@ impl Peer {
                 rtcp::Packet::TransportFeedback(feedback) => {
                     self.heard.feedbacks += 1;
                     for status in feedback.statuses() {
-                        if status.arrival.is_some() {
+                        if status.arrival_ticks.is_some() {
                             self.heard.acknowledged.0 += 1;
                         } else {
                             self.heard.acknowledged.1 += 1;
@@ -462,7 +478,9 @@ impl Peer {
         }
         let Some(at) = self.video.iter().position(|s| s.ssrc == ssrc && s.rid.is_none()) else { return };
         let mut sender = self.video.remove(at);
-        if let Some((_, marker, timestamp, payload)) = sender.history.iter().find(|(s, ..)| *s == sequence).cloned() {
+        if let Some((_, marker, timestamp, payload)) =
+            sender.history.iter().find(|(s, ..)| *s == sequence).cloned()
+        {
             let mut repeated = Vec::new();
             rtp::write_rtx_osn(&mut repeated, sequence);
             repeated.extend_from_slice(&payload);

@@ -81,7 +81,9 @@ impl Receiver {
         let video = self.kind == "video";
         let descriptor = if video { vp8::Descriptor::parse(payload).ok() } else { None };
         let starts = !video || payload.first().is_some_and(|b| b & 0x10 != 0);
-        let sum = payload.iter().fold(u64::from(timestamp), |sum, &b| sum.wrapping_mul(31).wrapping_add(u64::from(b)));
+        let sum = payload
+            .iter()
+            .fold(u64::from(timestamp), |sum, &b| sum.wrapping_mul(31).wrapping_add(u64::from(b)));
         let ends = marker || !video;
         if let Some(before) = self.seen.insert(sequence, (timestamp, starts, ends, sum)) {
             received.duplicates += 1;

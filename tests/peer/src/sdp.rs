@@ -85,7 +85,11 @@ pub(crate) struct Answer {
 /// Reads an answer of ours; panics if a line is missing, for the tests to fail.
 pub(crate) fn parse_answer(sdp: &str) -> Answer {
     let value = |prefix: &str| {
-        sdp.lines().find_map(|l| l.strip_prefix(prefix)).unwrap_or_else(|| missing(prefix, sdp)).trim().to_owned()
+        sdp.lines()
+            .find_map(|l| l.strip_prefix(prefix))
+            .unwrap_or_else(|| missing(prefix, sdp))
+            .trim()
+            .to_owned()
     };
     let hex = value("a=fingerprint:sha-256 ");
     let mut fingerprint = [0; 32];

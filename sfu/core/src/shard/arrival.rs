@@ -10,7 +10,7 @@ use super::{Event, GoneReason, Neighbour, Owner, Shard};
 use crate::codec::{h264, vp8};
 use crate::drop::Drop;
 use crate::dtls::RtcDtls;
-use crate::egress::{ClockReport, Egress, Reception, StreamKey};
+use crate::egress::{ClockReport, Egress, StreamKey};
 use crate::ingress::{self, Ingress, Picked, Role};
 use crate::packet::PlainPacket;
 use crate::rtcp;
@@ -170,7 +170,8 @@ impl Shard {
         if transport.srtp.is_none()
             && let Some(keys) = transport.dtls.keys()
         {
-            let inbound = SrtpInbound::from_master(&keys.inbound).with_max_ssrcs(self.limits.streams_per_participant);
+            let inbound =
+                SrtpInbound::from_master(&keys.inbound).with_max_ssrcs(self.limits.streams_per_participant);
             transport.srtp = Some((inbound, SrtpOutbound::from_master(&keys.outbound)));
             transport.report_due = now;
             let id = self.members[member].id();
@@ -268,7 +269,7 @@ impl Shard {
         }
         let kind = session.tracks[usize::from(track)].kind;
         let transport = m.transport.as_mut().ok_or(Drop::UnknownSource)?;
-        let stream = Ingress::new(header.ssrc, role, kind, self.limits.missing_per_stream, now);
+        let stream = Ingress::new(header.ssrc, role, self.limits.missing_per_stream, now);
         if let Some(old) = transport.streams.iter().position(|s| s.role == role) {
             // The client began the layer anew under another SSRC: its numbers have nothing to do with the old ones.
             transport.streams[old] = stream;
@@ -338,12 +339,8 @@ impl Shard {
 
     fn on_report_block(&mut self, member: usize, block: &rtcp::ReportBlock, now: Instant) {
         let Some(transport) = self.members[member].transport.as_mut() else { return };
-        let round_trip = transport.sent_reports.round_trip(block, now);
-        if let Some(rtt) = round_trip {
+        if let Some(rtt) = transport.sent_reports.round_trip(block, now) {
             transport.rtt = (transport.rtt * 7 + rtt) / 8;
-        }
-        if let Some(egress) = transport.egress.iter_mut().find(|e| e.ssrc == block.ssrc) {
-            egress.reception = Reception { fraction_lost: block.fraction_lost, jitter: block.jitter };
         }
     }
 }
@@ -358,7 +355,7 @@ fn is_keyframe(codec: Codec, payload: &[u8]) -> bool {
 
 fn srtp_drop(reason: SrtpDrop) -> Drop {
     match reason {
-        SrtpDrop::Short => Drop::MalformedRtp,
+        SrtpDrop::Short | SrtpDrop::Unencrypted => Drop::MalformedRtp,
         SrtpDrop::BadTag => Drop::BadTag,
         SrtpDrop::Replayed | SrtpDrop::TooOld => Drop::Replayed,
         SrtpDrop::TooManySsrcs => Drop::Limit,

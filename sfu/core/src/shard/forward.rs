@@ -210,11 +210,11 @@ impl Shard {
     ) {
         let Some(mapped) = stream.again(out, packet) else { return };
         let start = self.out.begin();
-        let (header_len, sequence) =
-            match stream.write_rtx(&mut self.out.arena, &mapped, packet, extensions) {
-                Some(written) => written,
-                None => (stream.write(&mut self.out.arena, &mapped, packet, extensions), out),
-            };
+        let (header_len, sequence) = match stream.write_rtx(&mut self.out.arena, &mapped, packet, extensions)
+        {
+            Some(written) => written,
+            None => (stream.write(&mut self.out.arena, &mapped, packet, extensions), out),
+        };
         if outbound.protect_rtp(&mut self.out.arena, start, header_len, (sequence >> 16) as u32).is_err() {
             self.out.abandon(start);
             return;
@@ -239,7 +239,8 @@ impl Shard {
         let Some(&member) = self.by_id.get(&publisher) else { return };
         let interval = self.limits.keyframe_interval;
         let m = &mut self.members[member];
-        let Some(state) = m.tracks.get_mut(usize::from(track)).and_then(|t| t.layers.get_mut(usize::from(layer)))
+        let Some(state) =
+            m.tracks.get_mut(usize::from(track)).and_then(|t| t.layers.get_mut(usize::from(layer)))
         else {
             return;
         };
@@ -292,7 +293,9 @@ impl Shard {
                     self.hasten_reports(member, usize::from(track), now);
                 }
             }
-            Neighbour::Keyframe { publisher, track, layer } => self.ask_keyframe(publisher, track, layer, now),
+            Neighbour::Keyframe { publisher, track, layer } => {
+                self.ask_keyframe(publisher, track, layer, now)
+            }
         }
     }
 }

@@ -364,7 +364,8 @@ impl Shard {
 
     /// Entries in each table that input from outside could grow: what a test of forged input watches.
     pub fn table_sizes(&self) -> [usize; 4] {
-        let streams = self.members.iter().filter_map(|(_, m)| m.transport.as_ref()).map(|t| t.streams.len()).sum();
+        let streams =
+            self.members.iter().filter_map(|(_, m)| m.transport.as_ref()).map(|t| t.streams.len()).sum();
         [self.members.len(), self.by_ufrag.len(), self.by_address.len(), streams]
     }
 
@@ -410,6 +411,3 @@ impl Seeded {
         z ^ (z >> 31)
     }
 }
-
-#[cfg(test)]
-mod tests;

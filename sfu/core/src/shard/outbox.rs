@@ -37,7 +37,7 @@ pub(super) struct Outbox {
 
 impl Outbox {
     /// Where the next packet begins.
-    pub fn begin(&mut self) -> usize {
+    pub(super) fn begin(&mut self) -> usize {
         if self.handed_out {
             self.arena.clear();
             self.transmits.clear();
@@ -47,7 +47,7 @@ impl Outbox {
     }
 
     /// The packet that began at `start` is complete: it joins the last run or makes a new one.
-    pub fn commit(&mut self, start: usize, destination: SocketAddr, source: Option<IpAddr>) {
+    pub(super) fn commit(&mut self, start: usize, destination: SocketAddr, source: Option<IpAddr>) {
         let end = self.arena.len();
         let size = end - start;
         if let Some(last) = self.transmits.last_mut() {
@@ -69,24 +69,24 @@ impl Outbox {
     }
 
     /// Takes back what was begun at `start`.
-    pub fn abandon(&mut self, start: usize) {
+    pub(super) fn abandon(&mut self, start: usize) {
         self.arena.truncate(start);
     }
 
-    pub fn send(&mut self, bytes: &[u8], destination: SocketAddr, source: Option<IpAddr>) {
+    pub(super) fn send(&mut self, bytes: &[u8], destination: SocketAddr, source: Option<IpAddr>) {
         let start = self.begin();
         self.arena.extend_from_slice(bytes);
         self.commit(start, destination, source);
     }
 
-    pub fn event(&mut self, event: Event) {
+    pub(super) fn event(&mut self, event: Event) {
         // Events are a handful a participant; the bound is there for a shell that stopped polling.
         if self.events.len() < EVENTS_MAX {
             self.events.push_back(event);
         }
     }
 
-    pub fn neighbour(&mut self, to: Option<ShardId>, message: Neighbour) {
+    pub(super) fn neighbour(&mut self, to: Option<ShardId>, message: Neighbour) {
         if self.neighbours.len() < EVENTS_MAX {
             self.neighbours.push_back((to, message));
         }

@@ -40,7 +40,8 @@ impl Shard {
         }
         self.send_nacks(member, now);
         self.send_arrivals(member, now);
-        let due = self.members[member].transport.as_ref().is_some_and(|t| t.connected() && t.report_due <= now);
+        let due =
+            self.members[member].transport.as_ref().is_some_and(|t| t.connected() && t.report_due <= now);
         if due {
             self.send_reports(member, now);
             self.retarget_member(member, now);

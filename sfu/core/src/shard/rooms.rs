@@ -5,7 +5,9 @@ use std::time::Instant;
 
 use trunkline_stun::IntegrityKey;
 
-use super::{Event, GoneReason, Layer, Member, Neighbour, Owner, ParticipantId, Registration, Shard, SlotState, Track};
+use super::{
+    Event, GoneReason, Layer, Member, Neighbour, Owner, ParticipantId, Registration, Shard, SlotState, Track,
+};
 use crate::layers::{self, LayerInfo, View};
 use crate::session::{MediaKind, NegotiatedSession};
 use crate::slots::{self, Candidate, Shape};
@@ -157,8 +159,10 @@ impl Shard {
     /// The egress that serves one half of a slot: they stand in the slots' order, audio before video.
     fn egress_of(&self, member: usize, slot: usize, kind: MediaKind) -> Option<usize> {
         let slots = &self.members[member].registration.session.slots;
-        let before: usize =
-            slots[..slot].iter().map(|s| usize::from(s.audio.is_some()) + usize::from(s.video.is_some())).sum();
+        let before: usize = slots[..slot]
+            .iter()
+            .map(|s| usize::from(s.audio.is_some()) + usize::from(s.video.is_some()))
+            .sum();
         let slot = &slots[slot];
         match kind {
             MediaKind::Audio => slot.audio.is_some().then_some(before),
@@ -230,7 +234,9 @@ impl Shard {
     fn slot_of(&self, member: usize, egress: usize) -> Option<usize> {
         let slots = self.members[member].registration.session.slots.len();
         (0..slots).find(|&slot| {
-            [MediaKind::Audio, MediaKind::Video].iter().any(|&k| self.egress_of(member, slot, k) == Some(egress))
+            [MediaKind::Audio, MediaKind::Video]
+                .iter()
+                .any(|&k| self.egress_of(member, slot, k) == Some(egress))
         })
     }
 
