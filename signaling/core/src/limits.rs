@@ -1,0 +1,90 @@
+//! Every bound of the signaling service, with what it costs and what moving it does.
+
+use std::time::Duration;
+
+use crate::bucket::Rate;
+
+/// How long the phases of a call may last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallTiming {
+    /// From the invitation until ringing stops. Default 60 s. Longer: more calls are answered from another room;
+    /// shorter: callers of an absent person learn it sooner.
+    pub ring: Duration,
+    /// How long a call lives without news of its media, and how long a participant has for its first connection.
+    /// Default 45 s. Longer: dead calls show as live for longer; shorter: a slow network or a restart of the SFU
+    /// ends calls that would have come back.
+    pub lease: Duration,
+    /// How long a participant whose media is gone may take to come back. Default 15 s. Longer: others look at a
+    /// frozen tile for longer; shorter: a train tunnel ends the call.
+    pub rejoin: Duration,
+}
+
+impl Default for CallTiming {
+    fn default() -> Self {
+        CallTiming {
+            ring: Duration::from_secs(60),
+            lease: Duration::from_secs(45),
+            rejoin: Duration::from_secs(15),
+        }
+    }
+}
+
+/// Bounds on what clients may keep and ask for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Limits {
+    /// Bytes queued for one session before messages are dropped and it is told `behind`. Default 256 KiB: that times
+    /// `sessions` is the worst case. Higher: slow phones are told `behind` less often; lower: less memory.
+    pub queue_bytes: usize,
+    /// Sessions of one user. Default 16. Worst case: `queue_bytes` each. Raising it lets a user have more devices on
+    /// line at once.
+    pub sessions_per_user: usize,
+    /// Sessions of this node, greetings included. Default 50,000, some 6 KB each when idle and `queue_bytes` when
+    /// slow. Above it new connections are told `unavailable`.
+    pub sessions: usize,
+    /// Answers being worked on for one session; reading pauses above it. Default 32. Higher: more of a burst of
+    /// `send` shares one commit; lower: less memory for a session that floods.
+    pub requests_in_flight: usize,
+    /// Conversations of one user. Default 1,000. Costs a row each, and some 100 bytes in each session.
+    pub conversations_per_user: usize,
+    /// Members of one conversation. Default 256. A message to it is queued for each member's devices.
+    pub members: usize,
+    /// Legs of one call, ringing devices included. Default 128: a `call` frame then has some 12 KB. Beyond it devices
+    /// ring without being listed, and joining is refused.
+    pub legs: usize,
+    /// `send` of one device. Default 20/s, burst 60.
+    pub sends: Rate,
+    /// `send` of one user on all devices. Default 40/s, burst 120.
+    pub user_sends: Rate,
+    /// Invitations of one user. Default 1 in 2 s, burst 10. Higher: more rings from one person in a short time.
+    pub invites: Rate,
+    /// Every other frame of one session. Default 50/s, burst 200. Frames without an answer are dropped above it.
+    pub frames: Rate,
+    /// HTTP requests of one user. Default 20/s, burst 100.
+    pub requests: Rate,
+    /// Users whose buckets are remembered. Default 100,000 at some 200 bytes. When full, forgotten buckets start full.
+    pub buckets: usize,
+    /// Demo logins of the whole node. Default 20/s, burst 100.
+    pub logins: Rate,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let rate = |per_second, burst| Rate { per_second, burst };
+        Limits {
+            queue_bytes: 256 * 1024,
+            sessions_per_user: 16,
+            sessions: 50_000,
+            requests_in_flight: 32,
+            conversations_per_user: 1_000,
+            members: 256,
+            legs: 128,
+            sends: rate(20.0, 60.0),
+            user_sends: rate(40.0, 120.0),
+            invites: rate(0.5, 10.0),
+            frames: rate(50.0, 200.0),
+            requests: rate(20.0, 100.0),
+            buckets: 100_000,
+            logins: rate(20.0, 100.0),
+        }
+    }
+}
