@@ -197,10 +197,9 @@ fn run(members: &[&str], acts: Vec<Act>, paper: Option<&mut Paper>) {
                     accepted = true;
                 }
                 check(&before, &world, &result, accepted);
-                if let Some(paper) = paper.as_deref_mut() {
-                    if let Some(said) = paper.note(&input, world.engaged) {
-                        assert!(same_kind(&result, &said), "{input:?}: machine {result:?}, paper {said:?}");
-                    }
+                let said = paper.as_deref_mut().and_then(|paper| paper.note(&input, world.engaged));
+                if let Some(said) = said {
+                    assert!(same_kind(&result, &said), "{input:?}: machine {result:?}, paper {said:?}");
                 }
             }
         }

@@ -78,7 +78,7 @@ impl World {
         self.call.view(&party(name)).you
     }
 
-    fn to_deadline(&mut self) -> &mut World {
+    fn at_deadline(&mut self) -> &mut World {
         self.now = self.call.deadline().unwrap();
         self.ok(&Input::Tick)
     }
@@ -176,7 +176,7 @@ fn nobody_answers() {
     let mut w = pair();
     w.ok(&Input::Ringing(party("b/1")));
     assert_eq!(w.handle(&Input::Tick), Ok(Step::Unchanged));
-    w.to_deadline();
+    w.at_deadline();
     assert_eq!((w.now, w.call.reason), (T0.after(w.timing.ring), Some(EndReason::TimedOut)));
     assert_eq!(w.call.epitaph().unwrap().outcome, MissedOutcome::Missed);
 }
@@ -186,7 +186,7 @@ fn media_that_never_comes_fails_the_call() {
     let mut w = pair();
     w.ok(&accept("b/1")).quiet(&Input::Connected(party("a/1")));
     w.now = w.now.after(Duration::from_secs(30));
-    w.quiet(&Input::Alive).to_deadline();
+    w.quiet(&Input::Alive).at_deadline();
     assert_eq!((w.now, w.call.reason), (T0.after(w.timing.lease), Some(EndReason::Failed)));
 }
 
@@ -196,7 +196,7 @@ fn media_that_goes_and_comes_back() {
     w.ok(&accept("b/1")).quiet(&Input::Connected(party("a/1"))).ok(&Input::Connected(party("b/1")));
     w.quiet(&Input::Gone(party("b/1")));
     assert_eq!(w.call.deadline(), Some(T0.after(w.timing.rejoin)));
-    w.quiet(&Input::Connected(party("b/1"))).quiet(&Input::Gone(party("b/1"))).to_deadline();
+    w.quiet(&Input::Connected(party("b/1"))).quiet(&Input::Gone(party("b/1"))).at_deadline();
     assert_eq!(w.call.reason, Some(EndReason::Ended));
     assert_eq!(w.handle(&Input::Connected(party("b/1"))), Err(Refusal::CallEnded));
 }
@@ -250,7 +250,7 @@ fn ringing_in_a_live_group_call_stops_in_time() {
         let _ = w.handle(&Input::Connected(party(name))).unwrap();
     }
     w.now = w.now.after(Duration::from_secs(40));
-    w.quiet(&Input::Alive).to_deadline();
+    w.quiet(&Input::Alive).at_deadline();
     assert_eq!(w.now, T0.after(w.timing.ring));
     assert_eq!((w.leg("c/1"), w.call.state), (None, CallState::Connected));
     assert_eq!(w.handle(&Input::Ringing(party("c/2"))), Ok(Step::Unchanged));
