@@ -119,8 +119,7 @@ impl Control {
             return Err(JoinError::LimitExceeded { limit: "the call", max: self.limits.room_participants });
         }
         let (room_id, participant) = names.add(room, name);
-        let registration =
-            Registration { room: room_id, participant, session, claim: Claim::default() };
+        let registration = Registration { room: room_id, participant, session, claim: Claim::default() };
         // Under the lock: every shard must hear joins and leaves in the same order.
         self.broadcast(&Command::Join(Arc::new(registration)));
         Ok(answer)
@@ -195,13 +194,15 @@ impl Control {
                     slots,
                 })
             }
-            Event::Gone(id, why) => names.participants.get(&id).map(|w| (w.room.clone(), w.name.clone())).map(
-                |(room, participant)| {
-                    names.remove(&room, &participant);
-                    self.broadcast(&Command::Leave(id));
-                    SfuEvent::Gone { room, participant, why }
-                },
-            ),
+            Event::Gone(id, why) => {
+                names.participants.get(&id).map(|w| (w.room.clone(), w.name.clone())).map(
+                    |(room, participant)| {
+                        names.remove(&room, &participant);
+                        self.broadcast(&Command::Leave(id));
+                        SfuEvent::Gone { room, participant, why }
+                    },
+                )
+            }
         };
         if let Some(event) = told {
             // A receiver that is gone means that the process is going down.

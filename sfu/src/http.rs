@@ -66,7 +66,13 @@ async fn whep(state: State<HttpState>, room: Path<String>, headers: HeaderMap, b
     join(&state, Side::Whep, &room, &headers, &body).unwrap_or_else(IntoResponse::into_response)
 }
 
-fn join(state: &HttpState, side: Side, room: &str, headers: &HeaderMap, body: &[u8]) -> Result<Response, Problem> {
+fn join(
+    state: &HttpState,
+    side: Side,
+    room: &str,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<Response, Problem> {
     let claims = authorize(state, room, headers)?;
     let (allowed, segment) = match side {
         Side::Whip => (claims.publish, "whip"),

@@ -145,7 +145,8 @@ impl MediaThread {
             let now = Instant::now();
             let stats_due = self.stats_at.map(|at| at + STATS_INTERVAL);
             let timeout = [next, stats_due].into_iter().flatten().min();
-            match self.io.poll.poll(&mut events, timeout.map(|at: Instant| at.saturating_duration_since(now))) {
+            match self.io.poll.poll(&mut events, timeout.map(|at: Instant| at.saturating_duration_since(now)))
+            {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
                 _ => {}
             }
