@@ -16,7 +16,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-pub use rtc::{DtlsIdentity, RtcDtls};
+pub use rtc::{DtlsIdentity, HANDSHAKE_TIMEOUT, RtcDtls};
 
 use crate::srtp::SrtpKeys;
 
@@ -79,5 +79,3 @@ pub enum DtlsError {
     #[error("internal error")]
     Internal,
 }
-
-pub use rtc::HANDSHAKE_TIMEOUT;
