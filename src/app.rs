@@ -64,7 +64,10 @@ impl App {
         let readiness = Readiness::default();
         let ops = start_ops(&config, &readiness).await?;
         let http = match roles.signaling {
-            true => Some(Listener::start("http.listen", config.http.listen, Router::new().fallback(web::serve)).await?),
+            true => Some(
+                Listener::start("http.listen", config.http.listen, Router::new().fallback(web::serve))
+                    .await?,
+            ),
             false => None,
         };
         readiness.set_ready();
@@ -92,7 +95,8 @@ impl App {
     pub async fn run(self) -> anyhow::Result<()> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut told = async || tokio::select! { _ = terminate.recv() => "SIGTERM", _ = interrupt.recv() => "SIGINT" };
+        let mut told =
+            async || tokio::select! { _ = terminate.recv() => "SIGTERM", _ = interrupt.recv() => "SIGINT" };
         let name = told().await;
         tracing::info!(signal = name, "stopping");
         tokio::select! {
@@ -131,7 +135,8 @@ async fn start_ops(config: &Config, readiness: &Readiness) -> anyhow::Result<Opt
 impl Listener {
     /// Binds `address`, the value of the configuration's `key`, and serves `router` on it.
     async fn start(key: &'static str, address: SocketAddr, router: Router) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {key} {address}"))?;
+        let listener =
+            TcpListener::bind(address).await.with_context(|| format!("cannot listen on {key} {address}"))?;
         let address = listener.local_addr()?;
         let (stop, mut stopped) = watch::channel(false);
         let told = async move { drop(stopped.wait_for(|stopped| *stopped).await) };

@@ -46,7 +46,10 @@ pub fn router(metrics: PrometheusHandle, readiness: Readiness) -> Router {
     Router::new()
         .route("/metrics", get(render).with_state(metrics))
         .route("/healthz", get(async || "ok\n"))
-        .route("/readyz", get(async |State(readiness): State<Readiness>| readiness.answer()).with_state(readiness))
+        .route(
+            "/readyz",
+            get(async |State(readiness): State<Readiness>| readiness.answer()).with_state(readiness),
+        )
 }
 
 async fn render(State(metrics): State<PrometheusHandle>) -> impl IntoResponse {

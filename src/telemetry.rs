@@ -28,7 +28,11 @@ pub fn start_metrics() -> anyhow::Result<PrometheusHandle> {
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
         .install_recorder()?;
-    metrics::describe_gauge!("process_resident_memory_bytes", metrics::Unit::Bytes, "Memory held by the process");
+    metrics::describe_gauge!(
+        "process_resident_memory_bytes",
+        metrics::Unit::Bytes,
+        "Memory held by the process"
+    );
     metrics::describe_gauge!("trunkline_build_info", "Always 1; the label says which version runs");
     metrics::gauge!("trunkline_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     Ok(handle)

@@ -48,7 +48,9 @@ impl Grant {
     /// # Errors
     /// An id has a character outside `A–Z a–z 0–9 . _ -` or is not of 1 to 64 of them.
     pub fn sign(&self, key: &Secret, ttl: Duration, now: SystemTime) -> anyhow::Result<String> {
-        for (what, id) in [("user", Some(&self.sub)), ("device", self.device.as_ref()), ("room", self.room.as_ref())] {
+        for (what, id) in
+            [("user", Some(&self.sub)), ("device", self.device.as_ref()), ("room", self.room.as_ref())]
+        {
             if let Some(id) = id {
                 ensure!(is_id(id), "a {what} is 1 to 64 characters of A-Z a-z 0-9 . _ -");
             }
@@ -75,7 +77,8 @@ mod tests {
 
     #[test]
     fn carry_the_claims_of_the_protocol() {
-        let grant = Grant { sub: "cam".into(), room: Some("lobby".into()), publish: true, ..Grant::default() };
+        let grant =
+            Grant { sub: "cam".into(), room: Some("lobby".into()), publish: true, ..Grant::default() };
         let token = grant.sign(&key(), Duration::from_secs(60), SystemTime::now()).unwrap();
         let decoded = jsonwebtoken::decode::<serde_json::Value>(
             &token,

@@ -61,7 +61,8 @@ fn page(path: &str, asked: &HeaderMap) -> Response {
     match Dist::get(path) {
         Some(file) => found(path, file, asked),
         None if path == "index.html" => {
-            let kind = [(header::CONTENT_TYPE, "text/html; charset=utf-8"), (header::CACHE_CONTROL, CACHE_ASK)];
+            let kind =
+                [(header::CONTENT_TYPE, "text/html; charset=utf-8"), (header::CACHE_CONTROL, CACHE_ASK)];
             (kind, NOT_BUILT).into_response()
         }
         None => (StatusCode::NOT_FOUND, "not found\n").into_response(),
@@ -73,7 +74,9 @@ fn found(path: &str, file: EmbeddedFile, asked: &HeaderMap) -> Response {
     let cache = if path.starts_with(HASHED_FOLDER) { CACHE_FOREVER } else { CACHE_ASK };
     let caching = [(header::ETAG, tag.as_str()), (header::CACHE_CONTROL, cache)];
     let known = asked.get_all(header::IF_NONE_MATCH).iter().any(|known| {
-        known.to_str().is_ok_and(|known| known.split(',').any(|one| one.trim().trim_start_matches("W/") == tag))
+        known
+            .to_str()
+            .is_ok_and(|known| known.split(',').any(|one| one.trim().trim_start_matches("W/") == tag))
     });
     if known {
         return (StatusCode::NOT_MODIFIED, caching).into_response();

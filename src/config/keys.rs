@@ -17,12 +17,15 @@ pub(super) fn overlay_environment(
     let mut variables: Vec<_> = variables.collect();
     variables.sort_unstable();
     for (name, text) in variables {
-        let Some((section, key)) = name.strip_prefix(PREFIX).and_then(|rest| rest.split_once(SEPARATOR)) else {
+        let Some((section, key)) = name.strip_prefix(PREFIX).and_then(|rest| rest.split_once(SEPARATOR))
+        else {
             continue;
         };
         let (section, key) = (section.to_lowercase(), key.to_lowercase());
         let value = match known.get(&section).and_then(|keys| keys.get(&key)) {
-            None => return Err(format!("environment variable {name}: {}", unknown(&[&section, &key], known))),
+            None => {
+                return Err(format!("environment variable {name}: {}", unknown(&[&section, &key], known)));
+            }
             Some(Value::String(_)) => Value::String(text),
             Some(_) => read_as_toml(&text).ok_or_else(|| {
                 // The value itself is not shown: it may be a secret.
@@ -32,7 +35,9 @@ pub(super) fn overlay_environment(
         let keys = settings.entry(section).or_insert_with(|| Value::Table(Table::new()));
         match keys {
             Value::Table(keys) => drop(keys.insert(key, value)),
-            _ => return Err(format!("environment variable {name}: its section is a plain value in the file")),
+            _ => {
+                return Err(format!("environment variable {name}: its section is a plain value in the file"));
+            }
         }
     }
     Ok(())

@@ -300,7 +300,8 @@ fn section<T: for<'de> Deserialize<'de>>(merged: &mut Table, name: &str) -> Resu
     for (key, value) in &table {
         // One key at a time, over the defaults, so that the error can name the key without quoting the value.
         let mut probe = Config::default().to_table();
-        let mut defaults = probe.remove(name).and_then(|value| value.try_into::<Table>().ok()).unwrap_or_default();
+        let mut defaults =
+            probe.remove(name).and_then(|value| value.try_into::<Table>().ok()).unwrap_or_default();
         defaults.insert(key.clone(), value.clone());
         if let Err(error) = defaults.try_into::<T>() {
             // The deserialiser quotes what it found.

@@ -166,7 +166,8 @@ impl FromStr for Ports {
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || format!("`{text}` is not a range of ports such as \"49152-65535\"");
         let (first, last) = text.split_once('-').ok_or_else(wrong)?;
-        let (first, last) = (first.trim().parse().map_err(|_| wrong())?, last.trim().parse().map_err(|_| wrong())?);
+        let (first, last) =
+            (first.trim().parse().map_err(|_| wrong())?, last.trim().parse().map_err(|_| wrong())?);
         if first == 0 || first > last {
             return Err(wrong());
         }

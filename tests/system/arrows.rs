@@ -78,7 +78,10 @@ fn the_workspace_has_the_packages_that_the_rules_name() {
     let workspace = workspace();
     for (service, packages) in SERVICES {
         for package in packages {
-            assert!(workspace.contains_key(*package), "{service}: `{package}` is gone; the rules here must follow");
+            assert!(
+                workspace.contains_key(*package),
+                "{service}: `{package}` is gone; the rules here must follow"
+            );
         }
     }
     assert!(workspace.contains_key(UNSAFE_CRATE));
@@ -91,9 +94,15 @@ fn services_never_import_each_other() {
         let Some(own) = service_of(name) else { continue };
         for dependency in &package.dependencies {
             if let Some(other) = service_of(dependency) {
-                assert_eq!(own, other, "{name} → {dependency}: join them in src/app.rs, through a port trait");
+                assert_eq!(
+                    own, other,
+                    "{name} → {dependency}: join them in src/app.rs, through a port trait"
+                );
             }
-            assert_ne!(dependency, "trunkline", "{name} → the composition root: the arrow goes the other way");
+            assert_ne!(
+                dependency, "trunkline",
+                "{name} → the composition root: the arrow goes the other way"
+            );
         }
     }
 }
@@ -105,7 +114,10 @@ fn cores_stand_on_the_shared_crates_alone() {
         for dependency in &package.dependencies {
             let Some(ours) = workspace.get(dependency) else { continue };
             let own_messages = name == "trunkline-signaling-core" && dependency == "trunkline-signaling-api";
-            assert!(is_shared(ours) || own_messages, "{name} → {dependency}: a core depends on crates/* only");
+            assert!(
+                is_shared(ours) || own_messages,
+                "{name} → {dependency}: a core depends on crates/* only"
+            );
         }
     }
 }

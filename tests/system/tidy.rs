@@ -21,7 +21,10 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
             if !GENERATED_FOLDERS.contains(&name.as_ref()) {
                 sources(&path, found);
             }
-        } else if path.extension().is_some_and(|e| ["rs", "ts", "mjs", "js", "py", "css"].iter().any(|s| e == *s)) {
+        } else if path
+            .extension()
+            .is_some_and(|e| ["rs", "ts", "mjs", "js", "py", "css"].iter().any(|s| e == *s))
+        {
             found.push(path);
         }
     }
@@ -34,7 +37,11 @@ fn no_source_file_is_longer_than_a_person_can_hold_in_mind() {
     for folder in SOURCE_FOLDERS {
         sources(&root.join(folder), &mut files);
     }
-    assert!(files.len() > 20, "found only {} source files: the folders above must follow the layout", files.len());
+    assert!(
+        files.len() > 20,
+        "found only {} source files: the folders above must follow the layout",
+        files.len()
+    );
     let too_long: Vec<String> = files
         .iter()
         .filter_map(|path| {
