@@ -181,7 +181,8 @@ fn transport_feedback_as_captured() {
 
 #[test]
 fn transport_feedback_chunks_by_the_byte() {
-    let cases: [(&str, Vec<Option<u64>>, &[u8], &[u8]); 5] = [
+    type Case = (&'static str, Vec<Option<u64>>, &'static [u8], &'static [u8]);
+    let cases: [Case; 5] = [
         ("a run of small deltas", (0..20).map(|n| Some(128 + n)).collect(), &[0x20, 20], &[0, 4, 4]),
         ("a run in the end", vec![Some(128), Some(128)], &[0x20, 2], &[0, 0]),
         ("one-bit vector", vec![Some(128), None, Some(129)], &[0b1010_1000, 0], &[0, 4]),
@@ -297,13 +298,11 @@ proptest! {
             prop_assert!(covered >= 1 && bytes.len() <= 1_200);
             if !bytes.is_empty() {
                 let f = feedback(&bytes);
-                let mut sequence = rest[0].0;
-                for status in f.statuses() {
+                for (sequence, status) in (rest[0].0..).zip(f.statuses()) {
                     prop_assert_eq!(status.sequence, sequence as u16);
                     if let Some(ticks) = status.arrival_ticks {
                         read.push((sequence, ticks));
                     }
-                    sequence += 1;
                 }
             }
             rest = &rest[covered..];
