@@ -1,22 +1,24 @@
 //! Keys of the MESSAGE-INTEGRITY attribute (RFC 8489 §14.5).
 
+use std::sync::Arc;
+
 use aws_lc_rs::hmac;
 use md5::{Digest as _, Md5};
 use subtle::ConstantTimeEq as _;
 
 /// An HMAC-SHA1 key whose schedule is computed once: keep one per password, not one per packet.
 ///
-/// Cheap to use from many threads. It has no accessors, and its `Debug` says nothing about the secret.
+/// Cheap to clone and to use from many threads. It has no accessors, and its `Debug` says nothing about the secret.
 #[derive(Clone)]
 pub struct IntegrityKey {
-    hmac: hmac::Key,
+    hmac: Arc<hmac::Key>,
 }
 
 impl IntegrityKey {
     /// The short-term key: the password itself (RFC 8489 §9.1.1), as ICE uses it (RFC 8445 §7.1.2).
     #[must_use]
     pub fn short_term(password: &[u8]) -> Self {
-        Self { hmac: hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, password) }
+        Self { hmac: Arc::new(hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, password)) }
     }
 
     /// The long-term key: `MD5(username ":" realm ":" password)` (RFC 8489 §9.2.2), as TURN uses it.

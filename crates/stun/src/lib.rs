@@ -24,7 +24,7 @@ pub use binding::{
     BindingRequest, BindingRequestParams, IceRole, write_binding_error, write_binding_request,
     write_binding_success,
 };
-pub use channel::{CHANNEL_DATA_HEADER, CHANNEL_MAX, CHANNEL_MIN, ChannelData};
+pub use channel::{CHANNEL_DATA_HEADER, CHANNEL_MAX, CHANNEL_MIN, ChannelData, DataIndicationHeader};
 pub use classify::{PacketKind, classify};
 pub use key::IntegrityKey;
 pub use message::{Attributes, Class, Message, Method, StunError, TransactionId};

@@ -261,8 +261,11 @@ impl<'a> Iterator for Attributes<'a> {
     }
 }
 
-/// Type, value and the offset of what follows; `None` at the end of the message.
-fn attribute_at(data: &[u8], offset: usize) -> Result<Option<(u16, &[u8], usize)>, StunError> {
+/// Type, value and the offset of what follows.
+type RawAttribute<'a> = (u16, &'a [u8], usize);
+
+/// The attribute at `offset`; `None` at the end of the message.
+fn attribute_at(data: &[u8], offset: usize) -> Result<Option<RawAttribute<'_>>, StunError> {
     let Some(rest) = data.get(offset..).filter(|rest| !rest.is_empty()) else { return Ok(None) };
     let (header, rest) = rest.split_first_chunk::<4>().ok_or(StunError::AttributeOverrun)?;
     let kind = u16::from_be_bytes([header[0], header[1]]);

@@ -1,1 +1,37 @@
-//! Work in progress.
+//! A TURN server as a value (RFC 8489, RFC 8656): datagrams and time go in, datagrams and commands come out.
+//!
+//! No sockets, clock, threads or entropy live here. The shell's loop is the whole contract:
+//!
+//! 1. [`TurnServer::handle`] one [`Input`] with the time. A [`Handled::Forward`] is a relayed packet, to be sent at
+//!    once from the buffer that the input borrowed: this hot path queues and allocates nothing.
+//! 2. Drain [`TurnServer::poll_output`] until it gives [`Output::Timeout`].
+//! 3. Wait for a datagram or that time, whichever comes first ([`Input::Timeout`]).
+//!
+//! Nothing is stored for a client before it proves its credential: the nonce is a message authentication code over
+//! the client's address and the time ([`auth`]), so a spoofed Allocate costs one answer. Every peer address passes
+//! the [`PeerPolicy`] on CreatePermission and ChannelBind, and again on the packet path after the policy changed.
+//!
+//! Not here yet: TCP and TLS, dual allocation, SHA-256, reservation tokens, token buckets.
+
+#![forbid(unsafe_code)]
+
+mod allocation;
+pub mod auth;
+mod config;
+mod io;
+mod policy;
+mod ports;
+mod requests;
+mod server;
+mod stats;
+mod table;
+
+pub use auth::{Credentials, Secret, mint};
+pub use config::{Config, ConfigError, Limits, RelayAddress};
+pub use io::{ClientPath, Destination, Forward, Handled, Input, ListenerId, Output, RelayHeader, RelayId};
+pub use policy::{IpRange, PeerPolicy, RangeError};
+pub use server::TurnServer;
+pub use stats::{DropReason, Refusal, Stats};
+
+#[cfg(test)]
+mod tests;

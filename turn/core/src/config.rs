@@ -1,0 +1,178 @@
+//! What an operator decides, checked once at the start.
+
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use crate::{IpRange, Secret};
+
+/// Everything that [`crate::TurnServer::new`] needs to know.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// REALM, 1–127 bytes. Part of every key: changing it ends no allocation but invalidates no credential either,
+    /// since clients learn it from the 401.
+    pub realm: String,
+    /// One secret, or two while one replaces the other. Both are accepted; the first makes nonces.
+    pub secrets: Vec<Secret>,
+    /// Where IPv4 relay sockets live; without it IPv4 allocations are answered 440.
+    pub relay_v4: Option<RelayAddress>,
+    /// Where IPv6 relay sockets live; without it IPv6 allocations are answered 440.
+    pub relay_v6: Option<RelayAddress>,
+    /// UDP ports of relay sockets, in both families. One allocation takes one.
+    pub relay_ports: RangeInclusive<u16>,
+    /// Peers that the built-in list would refuse and that clients may reach all the same, such as an SFU on a
+    /// private address.
+    pub allow_peers: Vec<IpRange>,
+    /// Peers refused whatever `allow_peers` says.
+    pub deny_peers: Vec<IpRange>,
+    /// The host's own addresses besides the relay's: public, operator, link. Refused unless allowed.
+    pub own_addresses: Vec<IpAddr>,
+    /// Accept channel numbers up to 0x7FFF as RFC 5766 §11 did; RFC 8656 §12 ends them at 0x4FFF. For old clients
+    /// on a port that is TURN's alone (RFC 7983 gives 0x50–0x7F to nobody).
+    pub legacy_channels: bool,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+/// An address of relay sockets: `bind` is the host's, `advertised` the one that peers see (they differ behind 1:1
+/// NAT). Both are of one family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RelayAddress {
+    /// Bound by the shell.
+    pub bind: IpAddr,
+    /// Told to clients in XOR-RELAYED-ADDRESS.
+    pub advertised: IpAddr,
+}
+
+/// Bounds of one server value. Worst-case memory is about `allocations × (1.5 KiB + permissions × 56 B + channels ×
+/// 72 B)`: 10,000 allocations with every slot used take 55 MB, and some 20 MB as browsers use them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Live allocations. Default 10,000. Higher: more memory and relay sockets. Lower: 508 sooner.
+    pub allocations: usize,
+    /// Live allocations of one user (the part of the username behind the expiry). Default 24, which is a few
+    /// devices with a few candidates each. Higher: one leaked credential can take more ports. Lower: users with
+    /// many interfaces are answered 486.
+    pub allocations_per_user: u32,
+    /// Permissions (peer IP addresses) of one allocation. Default 32. Higher: more memory and a longer scan for
+    /// each packet without a channel. Lower: calls with many candidates are answered 508.
+    pub permissions: usize,
+    /// Channels of one allocation. Default 32. Higher: more memory and a longer scan a packet. Lower: 508 sooner.
+    pub channels: usize,
+    /// Lifetime given when the client asks for none or less (RFC 8656 §7.2: 600 s). Higher: abandoned allocations
+    /// stay longer. Lower: clients refresh more often.
+    pub lifetime_default: Duration,
+    /// The longest lifetime given (RFC 8656 §7.2 recommends 3,600 s). Effects as above.
+    pub lifetime_max: Duration,
+    /// Permission lifetime (RFC 8656 §9: 300 s). Clients assume that value.
+    pub permission_lifetime: Duration,
+    /// Channel lifetime (RFC 8656 §12: 600 s). Clients assume that value.
+    pub channel_lifetime: Duration,
+    /// How long a nonce is good (RFC 8656 §5: at most one hour). Higher: a stolen nonce lives longer. Lower: more
+    /// 438 round trips.
+    pub nonce_lifetime: Duration,
+    /// Unauthenticated error answers to one source (IPv4 address or IPv6 /64) a second; more is dropped and
+    /// counted. Default 256. Takes 32 KiB whatever it is, so sources can share a count. Higher: a better reflector.
+    /// Lower: many clients behind one address wait for a retransmission.
+    pub challenges_per_second: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            allocations: 10_000,
+            allocations_per_user: 24,
+            permissions: 32,
+            channels: 32,
+            lifetime_default: Duration::from_secs(600),
+            lifetime_max: Duration::from_secs(3600),
+            permission_lifetime: Duration::from_secs(300),
+            channel_lifetime: Duration::from_secs(600),
+            nonce_lifetime: Duration::from_secs(3600),
+            challenges_per_second: 256,
+        }
+    }
+}
+
+/// A configuration that cannot be served: the operator's fault, found before anything starts.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// REALM is empty or longer than 127 bytes (RFC 8489 §14.9 allows fewer than 128 characters).
+    #[error("realm must have 1 to 127 bytes")]
+    Realm,
+    /// No secret, more than two, or an empty one.
+    #[error("one secret is needed, or two while one replaces the other")]
+    Secrets,
+    /// Neither family has a relay address.
+    #[error("at least one relay address is needed")]
+    NoRelayAddress,
+    /// A relay address is of the wrong family, or the advertised one is unspecified.
+    #[error("relay address {0} is of the wrong family or cannot be advertised")]
+    RelayAddress(IpAddr),
+    /// The port range is empty or starts at 0.
+    #[error("relay port range {0}-{1} is empty or starts at 0")]
+    RelayPorts(u16, u16),
+    /// A limit is 0, or the default lifetime exceeds the longest.
+    #[error("limit {0} is out of range")]
+    Limit(&'static str),
+}
+
+impl Config {
+    /// Checks what the types cannot say.
+    ///
+    /// # Errors
+    /// The first [`ConfigError`] found.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        if self.realm.is_empty() || self.realm.len() > 127 {
+            return Err(ConfigError::Realm);
+        }
+        if !(1..=2).contains(&self.secrets.len()) || self.secrets.iter().any(Secret::is_empty) {
+            return Err(ConfigError::Secrets);
+        }
+        if self.relay_v4.is_none() && self.relay_v6.is_none() {
+            return Err(ConfigError::NoRelayAddress);
+        }
+        for (relay, v4) in [(self.relay_v4, true), (self.relay_v6, false)] {
+            let Some(relay) = relay else { continue };
+            for ip in [relay.bind, relay.advertised] {
+                if ip.is_ipv4() != v4 {
+                    return Err(ConfigError::RelayAddress(ip));
+                }
+            }
+            if relay.advertised.is_unspecified() {
+                return Err(ConfigError::RelayAddress(relay.advertised));
+            }
+        }
+        let (first, last) = (*self.relay_ports.start(), *self.relay_ports.end());
+        if first == 0 || first > last {
+            return Err(ConfigError::RelayPorts(first, last));
+        }
+        self.limits.check()
+    }
+}
+
+impl Limits {
+    fn check(&self) -> Result<(), ConfigError> {
+        for (name, zero) in [
+            ("allocations", self.allocations == 0 || u32::try_from(self.allocations).is_err()),
+            ("allocations_per_user", self.allocations_per_user == 0),
+            ("permissions", self.permissions == 0),
+            ("channels", self.channels == 0),
+            (
+                "lifetime_default",
+                self.lifetime_default.is_zero() || self.lifetime_default > self.lifetime_max,
+            ),
+            ("lifetime_max", u32::try_from(self.lifetime_max.as_secs()).is_err()),
+            ("permission_lifetime", self.permission_lifetime.is_zero()),
+            ("channel_lifetime", self.channel_lifetime.is_zero()),
+            ("nonce_lifetime", self.nonce_lifetime.is_zero()),
+            ("challenges_per_second", self.challenges_per_second == 0),
+        ] {
+            if zero {
+                return Err(ConfigError::Limit(name));
+            }
+        }
+        Ok(())
+    }
+}

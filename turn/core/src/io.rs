@@ -1,0 +1,190 @@
+//! What goes into the server and what comes out.
+
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::time::Instant;
+
+use trunkline_stun::{AddressFamily, CHANNEL_DATA_HEADER, ChannelData, DataIndicationHeader};
+
+use crate::DropReason;
+
+/// A listening socket, numbered by the shell. With the client's address it is the 5-tuple (RFC 8656 §2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ListenerId(pub u16);
+
+/// A client's 5-tuple as the server sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ClientPath {
+    /// Where the client's datagrams come from and go to.
+    pub client: SocketAddr,
+    /// On which of our sockets.
+    pub listener: ListenerId,
+}
+
+/// A relay socket, named by the server and opened by the shell. Never used twice: late packets of a closed one are
+/// told apart by the generation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RelayId {
+    pub(crate) index: u32,
+    pub(crate) generation: u32,
+}
+
+impl RelayId {
+    /// A small number that no two *live* relays share, below `Limits::allocations`: an index for the shell's table
+    /// of sockets.
+    #[must_use]
+    pub fn index(self) -> usize {
+        self.index as usize
+    }
+}
+
+/// Something that happened.
+#[derive(Debug, Clone, Copy)]
+pub enum Input<'a> {
+    /// A datagram arrived on a listening socket.
+    Client {
+        /// From whom, on which socket.
+        path: ClientPath,
+        /// Its bytes.
+        data: &'a [u8],
+    },
+    /// A datagram arrived on a relay socket.
+    Peer {
+        /// The socket.
+        relay: RelayId,
+        /// The sender.
+        from: SocketAddr,
+        /// Its bytes.
+        data: &'a [u8],
+    },
+    /// The answer to [`Output::BindRelay`]: whether the socket is open. If not, the server tries other ports.
+    RelayBound {
+        /// The socket.
+        relay: RelayId,
+        /// Whether it is open.
+        bound: bool,
+    },
+    /// The time of the last [`Output::Timeout`] has come.
+    Timeout,
+}
+
+/// What became of an input. Answers and commands are queued besides; see [`crate::TurnServer::poll_output`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Handled {
+    /// A packet to relay now, its payload a range of the input's bytes.
+    Forward(Forward),
+    /// An answer or a command was queued, or there is nothing more to do.
+    Done,
+    /// The input was dropped and counted.
+    Dropped(DropReason),
+}
+
+/// Where a datagram goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Destination {
+    /// To a client, from the listening socket in the path.
+    Client(ClientPath),
+    /// To a peer, from a relay socket.
+    Peer {
+        /// The socket.
+        relay: RelayId,
+        /// The peer.
+        peer: SocketAddr,
+    },
+}
+
+/// A relayed packet: `header`, then `payload` of the input's bytes, then `header.padding()` zero bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Copy)]
+pub struct Forward {
+    /// Where to.
+    pub to: Destination,
+    /// What comes before the payload.
+    pub header: RelayHeader,
+    start: u32,
+    end: u32,
+}
+
+impl Forward {
+    pub(crate) fn new(to: Destination, header: RelayHeader, payload: Range<usize>) -> Self {
+        // A datagram is shorter than 64 KiB; a stream's message carries a 16-bit length.
+        Self { to, header, start: payload.start as u32, end: payload.end as u32 }
+    }
+
+    /// The payload, as a range of the input's bytes.
+    #[must_use]
+    pub fn payload(&self) -> Range<usize> {
+        self.start as usize..self.end as usize
+    }
+
+    /// Appends the whole packet to `out`, given the input's bytes.
+    pub fn write(&self, input: &[u8], out: &mut Vec<u8>) {
+        out.extend_from_slice(self.header.as_bytes());
+        out.extend_from_slice(&input[self.payload()]);
+        out.resize(out.len() + self.header.padding(), 0);
+    }
+}
+
+/// What a relayed packet is wrapped in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RelayHeader {
+    /// Nothing: to a peer.
+    Bare,
+    /// ChannelData: to a client with a channel for that peer.
+    Channel([u8; CHANNEL_DATA_HEADER]),
+    /// A Data indication: to a client without one.
+    Data(DataIndicationHeader),
+}
+
+impl RelayHeader {
+    pub(crate) fn channel(number: u16, length: u16) -> Self {
+        Self::Channel(ChannelData::header(number, length))
+    }
+
+    /// The bytes before the payload.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Bare => &[],
+            Self::Channel(header) => header,
+            Self::Data(header) => header.as_bytes(),
+        }
+    }
+
+    /// Zero bytes after the payload. ChannelData over UDP needs none (RFC 8656 §12.5).
+    #[must_use]
+    pub fn padding(&self) -> usize {
+        match self {
+            Self::Bare | Self::Channel(_) => 0,
+            Self::Data(header) => header.padding(),
+        }
+    }
+}
+
+/// Something for the shell to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Output<'a> {
+    /// Send an answer to a client. The bytes are valid until the next `handle`.
+    Transmit {
+        /// To whom, from which socket.
+        path: ClientPath,
+        /// One message.
+        data: &'a [u8],
+    },
+    /// Open a relay socket at `port` of the relay address of that family, and say so with [`Input::RelayBound`].
+    BindRelay {
+        /// What the server calls it.
+        relay: RelayId,
+        /// Which of the relay addresses.
+        family: AddressFamily,
+        /// The UDP port.
+        port: u16,
+    },
+    /// Close a relay socket: its allocation has ended.
+    CloseRelay {
+        /// The socket.
+        relay: RelayId,
+    },
+    /// Nothing to do before that time, or at all. Always the last output.
+    Timeout(Option<Instant>),
+}
