@@ -17,6 +17,7 @@ mod egress;
 mod ingress;
 pub mod layers;
 pub mod limits;
+pub mod negotiation;
 pub mod packet;
 pub mod repair;
 pub mod rtcp;
