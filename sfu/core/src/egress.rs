@@ -365,3 +365,6 @@ fn append_payload(arena: &mut Vec<u8>, mapped: &Mapped, packet: &PlainPacket) {
 fn ticks(duration: Duration, rate: u32) -> u32 {
     (duration.as_nanos() * u128::from(rate) / 1_000_000_000) as u32
 }
+
+#[cfg(test)]
+mod tests;

@@ -86,7 +86,7 @@ impl Transport {
 /// When the last sender reports went out, by the middle 32 bits of their NTP time.
 #[derive(Default)]
 pub(crate) struct SentReports {
-    sent: [Option<(u32, Instant)>; 16],
+    sent: [Option<(u32, Instant)>; 32],
     next: usize,
 }
 

@@ -194,6 +194,11 @@ impl Peer {
         self.check_due = now;
     }
 
+    /// The network changed: check connectivity without waiting.
+    pub fn check_now(&mut self, now: Instant) {
+        self.check_due = now;
+    }
+
     /// ICE and DTLS are done.
     pub fn connected(&self) -> bool {
         self.outbound.is_some()

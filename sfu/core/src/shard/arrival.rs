@@ -6,7 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use trunkline_stun::{self as stun, BindingRequest, IceRole, PacketKind};
 
-use super::{Event, GoneReason, Neighbour, Owner, Shard};
+use super::{Event, GoneReason, Neighbour, Owner, Shard, ShardId};
 use crate::codec::{h264, vp8};
 use crate::drop::Drop;
 use crate::dtls::RtcDtls;
@@ -46,7 +46,24 @@ impl Shard {
         }
     }
 
-    fn hand_over(&mut self, shard: super::ShardId, source: SocketAddr, local: Option<IpAddr>, bytes: &[u8]) {
+    /// The kernel brings packets of another shard's participant here: its network changed.
+    fn learn_stray(&mut self, member: usize, address: SocketAddr, owner: ShardId) -> Result<(), Drop> {
+        let strays = &mut self.members[member].strays;
+        if strays.contains(&address) {
+            return Ok(());
+        }
+        if strays.len() >= self.limits.addresses_per_participant {
+            let old = strays.remove(0);
+            self.by_address.remove(&old);
+        }
+        if !self.by_address.insert(address, Owner::At(owner)) {
+            return Err(Drop::Limit);
+        }
+        strays.push(address);
+        Ok(())
+    }
+
+    fn hand_over(&mut self, shard: ShardId, source: SocketAddr, local: Option<IpAddr>, bytes: &[u8]) {
         self.out.neighbour(Some(shard), Neighbour::Datagram { source, local, bytes: bytes.to_vec() });
     }
 
@@ -64,9 +81,7 @@ impl Shard {
         }
         let owner = m.registration.claim.claim(self.id);
         if owner != self.id {
-            if !self.by_address.insert(path.remote, Owner::At(owner)) {
-                return Err(Drop::Limit);
-            }
+            self.learn_stray(member, path.remote, owner)?;
             self.hand_over(owner, path.remote, path.local, bytes);
             return Ok(());
         }

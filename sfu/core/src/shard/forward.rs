@@ -16,6 +16,8 @@ use crate::transport::Path;
 
 /// Packets of one stream held together before they are forwarded: a GSO run is at most this long.
 const RUN_MAX: usize = 32;
+/// Sequence numbers of one NACK that are looked at: a whole second of video.
+const LOST_MAX: usize = 512;
 /// A layer is inactive after this long without a packet.
 pub(super) const LAYER_SILENCE: Duration = Duration::from_secs(2);
 
@@ -101,8 +103,10 @@ impl Shard {
 
     fn forward(&mut self, run: &Run, now: Instant) {
         let (track, layer) = (usize::from(run.key.track), usize::from(run.key.layer));
-        let state = &mut self.members[run.member].tracks[track];
-        for (&shard, &mask) in &state.wants {
+        // Only the owner hands over: a neighbour that did would send everything round again.
+        let owned = self.members[run.member].transport.is_some();
+        let state = &self.members[run.member].tracks[track];
+        for (&shard, &mask) in state.wants.iter().filter(|_| owned) {
             if mask >> layer & 1 == 1 {
                 self.out.neighbour(
                     Some(shard),
@@ -178,7 +182,7 @@ impl Shard {
         if let Some((_, outbound)) = transport.srtp.as_ref()
             && let Some(stream) = transport.egress.iter_mut().find(|e| e.ssrc == nack.media_ssrc)
         {
-            for lost in nack.lost() {
+            for lost in nack.lost().take(LOST_MAX) {
                 let Some((key, sequence, out)) = stream.origin(lost) else { continue };
                 let Some(packet) = self.held(key, sequence) else { continue };
                 if !stream.guard.allow(out, packet.payload.len() + 40, transport.rtt, now) {
@@ -251,7 +255,7 @@ impl Shard {
         match m.registration.claim.owner() {
             Some(owner) if owner == self.id => self.send_pli(member, track, layer),
             Some(owner) => self.out.neighbour(Some(owner), Neighbour::Keyframe { publisher, track, layer }),
-            None => {}
+            None => state.keyframe_asked = None,
         }
     }
 
@@ -262,7 +266,12 @@ impl Shard {
                 // The sender hands over what comes from this address because we own it; it is in our table by now.
             }
             Neighbour::Want { publisher, track, layers } => {
-                let Some(&member) = self.by_id.get(&publisher) else { return };
+                let Some(&member) = self.by_id.get(&publisher) else {
+                    if publisher > self.newest && self.early_wants.len() < self.limits.participants {
+                        self.early_wants.insert((publisher, track, from), layers);
+                    }
+                    return;
+                };
                 let Some(state) = self.members[member].tracks.get_mut(usize::from(track)) else { return };
                 if layers == 0 {
                     state.wants.remove(&from);
@@ -294,7 +303,7 @@ impl Shard {
                 }
             }
             Neighbour::Keyframe { publisher, track, layer } => {
-                self.ask_keyframe(publisher, track, layer, now)
+                self.ask_keyframe(publisher, track, layer, now);
             }
         }
     }

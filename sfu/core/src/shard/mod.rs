@@ -40,7 +40,8 @@ use crate::transport::Transport;
 use outbox::Outbox;
 pub use outbox::Transmit;
 
-/// A participant of a room: one negotiated transport. Unique for the life of the process.
+/// A participant of a room: one negotiated transport. Unique for the life of the process, and growing: joins come in
+/// ascending order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ParticipantId(pub u64);
 
@@ -261,6 +262,8 @@ struct Member {
     transport: Option<Box<Transport>>,
     occupants: Vec<Option<ParticipantId>>,
     views: Vec<View>,
+    /// Elsewhere: addresses from which its packets reach this shard all the same.
+    strays: Vec<SocketAddr>,
     /// When the timer queue will look at this member.
     scheduled: Option<Instant>,
 }
@@ -295,6 +298,9 @@ pub struct Shard {
     by_ufrag: Table<String, usize>,
     by_address: Table<SocketAddr, Owner>,
     rooms: BTreeMap<RoomId, Vec<usize>>,
+    /// The newest participant heard of, and what neighbours wanted of newer ones: a neighbour may hear a join first.
+    newest: ParticipantId,
+    early_wants: BTreeMap<(ParticipantId, u8, ShardId), u8>,
     timers: BTreeSet<(Instant, usize)>,
     out: Outbox,
     run: Run,
@@ -315,6 +321,8 @@ impl Shard {
             by_ufrag: Table::new(participants),
             by_address: Table::new(addresses),
             rooms: BTreeMap::new(),
+            newest: ParticipantId(0),
+            early_wants: BTreeMap::new(),
             timers: BTreeSet::new(),
             out: Outbox::default(),
             run: Run::empty(),

@@ -1,12 +1,14 @@
 //! Who is in which room, who fills whose slots, and which layer each subscriber is given.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use trunkline_stun::IntegrityKey;
 
 use super::{
-    Event, GoneReason, Layer, Member, Neighbour, Owner, ParticipantId, Registration, Shard, SlotState, Track,
+    Event, GoneReason, Layer, Member, Neighbour, Owner, ParticipantId, Registration, Shard, ShardId,
+    SlotState, Track,
 };
 use crate::layers::{self, LayerInfo, View};
 use crate::session::{MediaKind, NegotiatedSession};
@@ -25,16 +27,19 @@ impl Shard {
             return;
         }
         let session = &registration.session;
+        self.newest = self.newest.max(id);
+        let mut early = self.take_early_wants(id);
         let tracks = session
             .tracks
             .iter()
-            .map(|t| {
+            .enumerate()
+            .map(|(n, t)| {
                 let ring = self.ring_capacity(t.kind);
                 let layers = t.rids.len().max(1);
                 Track {
                     layers: (0..layers).map(|_| Layer::new(ring)).collect(),
                     subscribers: Vec::new(),
-                    wants: Default::default(),
+                    wants: early.remove(&(n as u8)).unwrap_or_default(),
                     wanted: 0,
                 }
             })
@@ -49,6 +54,7 @@ impl Shard {
             transport: None,
             occupants: vec![None; slots],
             views: vec![View::Unknown; slots],
+            strays: Vec::new(),
             scheduled: None,
             registration,
         });
@@ -57,6 +63,19 @@ impl Shard {
         self.rooms.entry(room).or_default().push(member);
         self.schedule(member, now + self.limits.connect);
         self.refresh_room(room, now);
+    }
+
+    /// What neighbours said they want of a participant before we heard of it, by track.
+    fn take_early_wants(&mut self, id: ParticipantId) -> BTreeMap<u8, BTreeMap<ShardId, u8>> {
+        let later = self.early_wants.split_off(&(ParticipantId(id.0 + 1), 0, ShardId(0)));
+        let mut early: BTreeMap<u8, BTreeMap<ShardId, u8>> = BTreeMap::new();
+        // Joins come in ascending order: what is older than this one can never join any more.
+        for ((publisher, track, shard), layers) in std::mem::replace(&mut self.early_wants, later) {
+            if publisher == id {
+                early.entry(track).or_default().insert(shard, layers);
+            }
+        }
+        early
     }
 
     pub(super) fn on_leave(&mut self, participant: ParticipantId, now: Instant) {
@@ -77,6 +96,11 @@ impl Shard {
                 if self.by_address.get(address) == Some(&Owner::Here(member)) {
                     self.by_address.remove(address);
                 }
+            }
+        }
+        for address in &m.strays {
+            if matches!(self.by_address.get(address), Some(Owner::At(_))) {
+                self.by_address.remove(address);
             }
         }
         let room = m.registration.room;

@@ -46,7 +46,6 @@ fn occupied(event: &Event) -> Vec<Option<u64>> {
     match event {
         Event::Slots(_, slots) => slots.iter().map(|s: &SlotState| s.occupant.map(|p| p.0)).collect(),
         Event::Connected(_) | Event::Gone(..) => panic!("not a slots event: {event:?}"),
-        _ => panic!("unknown event"),
     }
 }
 
@@ -119,6 +118,31 @@ fn shards_hand_each_packet_over_once() {
     let stats = world.stats();
     // Each shard's forwards: every packet to three subscribers, and nothing counted as received twice.
     assert!(stats.forwarded_packets <= stats.received_packets * 3, "{stats:?}");
+}
+
+/// Wi-Fi to cellular: another address, and a flow hash that leads to another shard.
+#[test]
+fn a_client_keeps_its_call_when_its_network_changes() {
+    let mut world = World::new(3, 4, clean());
+    for seed in 1..=3 {
+        world.join(PeerSpec::caller(seed, 2));
+    }
+    world.connect(3_000);
+    world.run(1_000, speak);
+    world.clients[0].address = "198.51.100.7:7777".parse().unwrap();
+    world.clients[0].shard = 2;
+    let seen = |world: &World| world.clients[1].peer.received(0, "video").frames;
+    let before = seen(&world);
+    // The client notices by its next check; until then what it sends comes from an address nobody has proven.
+    world.clients[0].peer.check_now(world.now);
+    world.run(2_000, speak);
+    assert!(seen(&world) > before + 40, "{} frames, {before} before", seen(&world));
+    let received = world.clients[0].peer.received(0, "video").clone();
+    assert!(received.frames > 65, "the other direction follows: {}", received.frames);
+    assert_eq!(world.stats().transports, 3);
+    world.leave(0);
+    let addresses: usize = world.shards.iter().map(|s| s.table_sizes()[2]).sum();
+    assert_eq!(addresses, 2, "nothing of it is left in any shard");
 }
 
 #[test]

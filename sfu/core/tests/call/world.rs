@@ -15,27 +15,27 @@ use trunkline_sfu_core::shard::{
 use trunkline_sfu_core::stats::Stats;
 use trunkline_test_peer::{Peer, PeerSpec};
 
-pub const ROOM: RoomId = RoomId(1);
+pub(crate) const ROOM: RoomId = RoomId(1);
 const TICK: Duration = Duration::from_millis(1);
 
 /// One client, its address, its links, and which shard the kernel's hash would choose.
-pub struct Client {
-    pub id: ParticipantId,
-    pub peer: Peer,
-    pub address: SocketAddr,
-    pub shard: usize,
+pub(crate) struct Client {
+    pub(crate) id: ParticipantId,
+    pub(crate) peer: Peer,
+    pub(crate) address: SocketAddr,
+    pub(crate) shard: usize,
     up: Link,
     down: Link,
     /// Bytes and packets that reached the client, of whatever kind.
-    pub datagrams: u64,
+    pub(crate) datagrams: u64,
 }
 
-pub struct World {
-    pub now: Instant,
-    pub start: Instant,
-    pub shards: Vec<Shard>,
-    pub clients: Vec<Client>,
-    pub events: Vec<Event>,
+pub(crate) struct World {
+    pub(crate) now: Instant,
+    pub(crate) start: Instant,
+    pub(crate) shards: Vec<Shard>,
+    pub(crate) clients: Vec<Client>,
+    pub(crate) events: Vec<Event>,
     identity: Arc<DtlsIdentity>,
     link: LinkConfig,
     seed: u64,
@@ -49,7 +49,7 @@ fn identity() -> Arc<DtlsIdentity> {
 
 impl World {
     #[allow(clippy::disallowed_methods)] // the one origin of the fake clock
-    pub fn new(shards: u16, seed: u64, link: LinkConfig) -> Self {
+    pub(crate) fn new(shards: u16, seed: u64, link: LinkConfig) -> Self {
         let now = Instant::now();
         let shard = |n| Shard::new(ShardId(n), Limits::default(), identity(), seed + u64::from(n));
         Self {
@@ -65,7 +65,7 @@ impl World {
     }
 
     /// Negotiates a client into the room; returns its index.
-    pub fn join(&mut self, spec: PeerSpec) -> usize {
+    pub(crate) fn join(&mut self, spec: PeerSpec) -> usize {
         let n = self.clients.len();
         let mut peer = Peer::new(spec, self.identity.clone(), self.now);
         let local = LocalParameters {
@@ -91,12 +91,12 @@ impl World {
         n
     }
 
-    pub fn leave(&mut self, client: usize) {
+    pub(crate) fn leave(&mut self, client: usize) {
         let id = self.clients[client].id;
         self.command(&Command::Leave(id));
     }
 
-    pub fn command(&mut self, command: &Command) {
+    pub(crate) fn command(&mut self, command: &Command) {
         for n in 0..self.shards.len() {
             self.shards[n].handle(Input::Command(command.clone()), self.now);
             self.drain(n);
@@ -104,13 +104,13 @@ impl World {
     }
 
     /// A datagram that came from nowhere in particular.
-    pub fn inject(&mut self, shard: usize, source: SocketAddr, bytes: &mut [u8]) {
+    pub(crate) fn inject(&mut self, shard: usize, source: SocketAddr, bytes: &mut [u8]) {
         self.shards[shard].handle(Input::Datagram { source, local: None, bytes }, self.now);
         self.drain(shard);
     }
 
     /// Runs for `ms` milliseconds; every 20 ms `each` may make the clients speak.
-    pub fn run(&mut self, ms: u64, mut each: impl FnMut(&mut World, u64)) {
+    pub(crate) fn run(&mut self, ms: u64, mut each: impl FnMut(&mut World, u64)) {
         for n in 0..ms {
             if n % 20 == 0 {
                 each(self, n / 20);
@@ -120,7 +120,7 @@ impl World {
     }
 
     /// Runs until every client is connected; panics if that takes more than `ms`.
-    pub fn connect(&mut self, ms: u64) {
+    pub(crate) fn connect(&mut self, ms: u64) {
         for _ in 0..ms {
             if self.clients.iter().all(|c| c.peer.connected()) {
                 return;
@@ -130,14 +130,14 @@ impl World {
         panic!("not connected within {ms} ms");
     }
 
-    pub fn stats(&self) -> Stats {
+    pub(crate) fn stats(&self) -> Stats {
         let mut sum = Stats::default();
         self.shards.iter().for_each(|s| sum.add(s.stats()));
         sum
     }
 
     /// The events of a client so far.
-    pub fn events_of(&self, client: usize) -> Vec<&Event> {
+    pub(crate) fn events_of(&self, client: usize) -> Vec<&Event> {
         let id = self.clients[client].id;
         self.events
             .iter()
