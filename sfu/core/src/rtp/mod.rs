@@ -129,8 +129,8 @@ pub struct Fields {
 
 /// Appends a header with no CSRCs and no padding bit, and the extensions `extensions` as (id, data); returns its
 /// length in bytes. The extension block has RFC 8285's one-byte form, or its two-byte form if any element needs
-/// it (id above 14, or data of 0 or more than 16 bytes), and is padded to 32 bits. Ids 0 and 255-byte overruns
-/// cannot be said on the wire: such elements are left out.
+/// it (id above 14, or data of 0 or more than 16 bytes), and is padded to 32 bits. What neither form can say, id 0 or
+/// more than 255 bytes, is left out.
 pub fn write_header(out: &mut Vec<u8>, fields: &Fields, extensions: &[(u8, &[u8])]) -> usize {
     let start = out.len();
     let first = if extensions.is_empty() { 0x80 } else { 0x90 };
