@@ -5,6 +5,7 @@
 //! forwarding thread's own CPU time, so another process cannot stretch them, but it can cool the caches.
 
 use std::net::{SocketAddr, UdpSocket};
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -20,7 +21,7 @@ use trunkline_sfu_core::shard::{
 };
 use trunkline_sfu_core::srtp::{SrtpOutbound, SrtpProfile};
 use trunkline_test_peer::{Peer, PeerSpec};
-use trunkline_udp::{BatchSocket, Transmit};
+use trunkline_udp::{Transmit, UdpConfig, UdpSocket as BatchSocket};
 
 /// Packets of one video frame at 1.5 Mb/s and 30 fps: what a browser sends back to back.
 const RUN: usize = 6;
@@ -112,7 +113,8 @@ impl Sockets {
                 }
             }
         });
-        let sender = BatchSocket::bind("127.0.0.1:0".parse().expect("an address")).expect("a loopback port");
+        let sender = BatchSocket::bind("127.0.0.1:0".parse().expect("an address"), &UdpConfig::default())
+            .expect("a loopback port");
         Self { sender, addresses, stop, reader: Some(reader) }
     }
 }
@@ -132,7 +134,6 @@ struct Room {
     publisher: Peer,
     subscribers: usize,
     now: Instant,
-    batch: Vec<Transmit>,
     first: bool,
 }
 
@@ -170,7 +171,7 @@ impl Room {
             exchange(&mut shard, &mut peers, now);
         }
         let (_, publisher) = peers.remove(0);
-        Self { shard, publisher, subscribers: addresses.len(), now, batch: Vec::new(), first: true }
+        Self { shard, publisher, subscribers: addresses.len(), now, first: true }
     }
 
     /// CPU ns an egress packet.
@@ -191,14 +192,13 @@ impl Room {
                 match self.shard.poll_output(self.now) {
                     Output::Transmits { bytes, transmits } => {
                         if let Some(sockets) = sockets {
-                            self.batch.clear();
-                            self.batch.extend(transmits.iter().map(|t| Transmit {
-                                destination: t.destination,
-                                source: t.source,
-                                range: t.range.clone(),
-                                segment_size: t.segment_size,
-                            }));
-                            sockets.sender.send_batch(bytes, &self.batch);
+                            let batch = transmits.iter().map(|t| Transmit {
+                                dst: t.destination,
+                                bytes: &bytes[t.range.clone()],
+                                segment_size: u16::try_from(t.segment_size).ok(),
+                                src_ip: t.source,
+                            });
+                            sockets.sender.send_batch(batch).expect("loopback takes it");
                         }
                     }
                     Output::Wait(_) => break,
@@ -244,7 +244,7 @@ struct Floor {
     addresses: Vec<SocketAddr>,
     outbound: Vec<SrtpOutbound>,
     arena: Vec<u8>,
-    batch: Vec<Transmit>,
+    runs: Vec<(SocketAddr, Range<usize>)>,
     sequence: u16,
 }
 
@@ -255,7 +255,7 @@ impl Floor {
                 SrtpOutbound::new(SrtpProfile::AeadAes128Gcm, &[n as u8; 16], &[7; 12]).expect("right lengths")
             })
             .collect();
-        Self { addresses, outbound, arena: Vec::new(), batch: Vec::new(), sequence: 0 }
+        Self { addresses, outbound, arena: Vec::new(), runs: Vec::new(), sequence: 0 }
     }
 
     fn round(&mut self, frames: usize, sockets: &mut Option<Sockets>) -> f64 {
@@ -264,7 +264,7 @@ impl Floor {
         for frame in 0..frames {
             let begun = ThreadTime::now();
             self.arena.clear();
-            self.batch.clear();
+            self.runs.clear();
             for (outbound, &destination) in self.outbound.iter().zip(&self.addresses) {
                 let run = self.arena.len();
                 for (n, payload) in payloads.iter().enumerate() {
@@ -280,13 +280,18 @@ impl Floor {
                     self.arena.extend_from_slice(payload);
                     outbound.protect_rtp(&mut self.arena, start, header_len, 0).expect("a whole packet");
                 }
-                let range = run..self.arena.len();
-                let segment_size = range.len() / RUN;
-                self.batch.push(Transmit { destination, source: None, range, segment_size });
+                self.runs.push((destination, run..self.arena.len()));
             }
             self.sequence = self.sequence.wrapping_add(RUN as u16);
             if let Some(sockets) = sockets {
-                sockets.sender.send_batch(&self.arena, &self.batch);
+                let arena = &self.arena;
+                let batch = self.runs.iter().map(|(destination, range)| Transmit {
+                    dst: *destination,
+                    bytes: &arena[range.clone()],
+                    segment_size: u16::try_from(range.len() / RUN).ok(),
+                    src_ip: None,
+                });
+                sockets.sender.send_batch(batch).expect("loopback takes it");
             }
             spent += begun.elapsed();
         }

@@ -3,18 +3,20 @@
 use std::io;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
+use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 use trunkline_sfu_core::dtls::DtlsIdentity;
 use trunkline_sfu_core::limits::Limits;
 use trunkline_sfu_core::shard::{Command, Input, Neighbour, Output, Shard, ShardId};
 use trunkline_sfu_core::stats::Stats;
-use trunkline_udp::{BatchSocket, RecvBatch};
+use trunkline_udp::{RecvBatch, Transmit, UdpConfig, UdpSocket};
 
 use crate::SfuConfig;
 use crate::control::Control;
@@ -80,7 +82,7 @@ pub(crate) struct Starter {
     pub(crate) link: ShardLink,
     id: ShardId,
     poll: Poll,
-    socket: BatchSocket,
+    socket: UdpSocket,
     orders: Receiver<Order>,
     neighbours: Receiver<(ShardId, Neighbour)>,
 }
@@ -90,10 +92,10 @@ pub(crate) fn bind(config: &SfuConfig) -> io::Result<(Vec<Starter>, SocketAddr)>
     let mut starters = Vec::new();
     let mut address = config.listen;
     for id in 0..config.shards.clamp(1, 64) {
-        let mut socket = BatchSocket::bind(address)?;
-        address = socket.local_addr()?;
+        let socket = UdpSocket::bind(address, &UdpConfig { reuse_port: true, ..UdpConfig::default() })?;
+        address = socket.local_addr();
         let poll = Poll::new()?;
-        poll.registry().register(&mut socket, SOCKET, Interest::READABLE)?;
+        poll.registry().register(&mut SourceFd(&socket.as_raw_fd()), SOCKET, Interest::READABLE)?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         let (orders_in, orders) = mpsc::channel();
         let (neighbours_in, neighbours) = mpsc::sync_channel(NEIGHBOUR_QUEUE);
@@ -214,7 +216,16 @@ impl MediaThread {
         loop {
             match self.shard.poll_output(now) {
                 Output::Transmits { bytes, transmits } => {
-                    self.io.socket.send_batch(bytes, transmits);
+                    let batch = transmits.iter().map(|t| Transmit {
+                        dst: t.destination,
+                        bytes: &bytes[t.range.clone()],
+                        segment_size: u16::try_from(t.segment_size).ok(),
+                        src_ip: t.source,
+                    });
+                    // What the kernel does not take is late already: it is dropped, and counted by the socket.
+                    if let Err(error) = self.io.socket.send_batch(batch) {
+                        tracing::debug!(%error, "a batch was not sent");
+                    }
                 }
                 Output::Event(event) => self.control.on_event(event),
                 Output::Neighbour(Some(to), message) => {

@@ -67,11 +67,12 @@ impl ArrivalRecorder {
         let (&first, _) = self.pending.first_key_value()?;
         let (&last, _) = self.pending.last_key_value()?;
         // Report the gap since the last feedback too, unless it is a restart's jump; a late packet is reported anew.
-        let base = if first > self.next_base && first - self.next_base < STATUSES_MAX / 2 && self.next_base > 0 {
-            self.next_base
-        } else {
-            first
-        };
+        let base =
+            if first > self.next_base && first - self.next_base < STATUSES_MAX / 2 && self.next_base > 0 {
+                self.next_base
+            } else {
+                first
+            };
         let end = last.min(base + STATUSES_MAX - 1);
         let statuses = (base..=end)
             .map(|s| (s, self.pending.remove(&s).map(|at| at.saturating_duration_since(self.epoch))))
