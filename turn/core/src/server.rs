@@ -238,7 +238,7 @@ impl TurnServer {
             Access::Denied => DropReason::PeerDenied,
             Access::Absent | Access::Granted => DropReason::NoChannel,
         })?;
-        Ok(self.to_peer(relay, peer, 4..4 + length))
+        Ok(self.forward_to_peer(relay, peer, 4..4 + length))
     }
 
     /// Client → peer by a Send indication (RFC 8656 §11.2). It is not authenticated; the permission is.
@@ -273,10 +273,10 @@ impl TurnServer {
             return Err(DropReason::InvalidPeer);
         }
         admit(allocation.permission(peer.ip(), &self.policy, now))?;
-        Ok(self.to_peer(relay, peer, payload))
+        Ok(self.forward_to_peer(relay, peer, payload))
     }
 
-    fn to_peer(&mut self, relay: RelayId, peer: SocketAddr, payload: Range<usize>) -> Handled {
+    fn forward_to_peer(&mut self, relay: RelayId, peer: SocketAddr, payload: Range<usize>) -> Handled {
         self.stats.to_peers_packets += 1;
         self.stats.to_peers_bytes += payload.len() as u64;
         Handled::Forward(Forward::new(Destination::Peer { relay, peer }, RelayHeader::Bare, payload))

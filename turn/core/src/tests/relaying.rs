@@ -96,9 +96,9 @@ fn indications_that_cannot_be_honoured_are_dropped() {
     for (attributes, reason) in [
         (vec![to.clone(), data.clone(), (attr::DONT_FRAGMENT, vec![])], DropReason::UnknownAttribute),
         (vec![data.clone()], DropReason::InvalidPeer),
-        (vec![to.clone()], DropReason::Malformed),
+        (vec![to], DropReason::Malformed),
         (vec![(attr::XOR_PEER_ADDRESS, vec![0; 3]), data.clone()], DropReason::InvalidPeer),
-        (vec![peer_attr(addr("203.0.113.50:0"), &id), data.clone()], DropReason::InvalidPeer),
+        (vec![peer_attr(addr("203.0.113.50:0"), &id), data], DropReason::InvalidPeer),
     ] {
         assert_eq!(send(&attributes), Handled::Dropped(reason));
     }
@@ -139,7 +139,7 @@ fn configurations_that_cannot_be_served() {
     let refuse = |edit: fn(&mut Config)| {
         let mut config = config();
         edit(&mut config);
-        TurnServer::new(config, [0; 32], Instant::now(), Duration::ZERO).unwrap_err()
+        TurnServer::new(config, [0; 32], origin(), Duration::ZERO).unwrap_err()
     };
     assert_eq!(refuse(|c| c.realm.clear()), ConfigError::Realm);
     assert_eq!(refuse(|c| c.realm = "r".repeat(128)), ConfigError::Realm);
