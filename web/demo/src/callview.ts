@@ -58,7 +58,7 @@ export class CallView {
   readonly #selfBox = h('div', { class: 'self' }, this.#self);
   readonly #title = h('h2', { class: 'call-title' });
   readonly #status = h('p', { class: 'call-status', role: 'status' });
-  readonly #timer = h('span', { class: 'call-timer' });
+  readonly #timer = h('span', { class: 'call-timer', role: 'timer' });
   readonly #mark = qualityMark('Connection');
   readonly #waiting = h('div', { class: 'waiting' });
   readonly #microphone: HTMLButtonElement;
@@ -112,12 +112,12 @@ export class CallView {
   }
 
   async #toggle(what: 'microphone' | 'camera'): Promise<void> {
-    const { media } = this.incall.local ?? {};
+    const { media } = this.incall.local;
     const button = what === 'microphone' ? this.#microphone : this.#camera;
     button.disabled = true;
     try {
-      if (what === 'microphone') await this.incall.setMicrophone(!media?.audio);
-      else await this.incall.setCamera(!media?.video);
+      if (what === 'microphone') await this.incall.setMicrophone(!media.audio);
+      else await this.incall.setCamera(!media.video);
     } catch (error) {
       toast(error instanceof DOMException ? 'The browser does not give this page the device. Allow it in the address bar and try again.' : faultWords(error), 'error');
     } finally {
@@ -133,12 +133,12 @@ export class CallView {
     setText(this.#status, this.#statusWords());
     const ringing = phase === 'dialling';
     relabel(this.#hangUp, ringing ? 'Cancel call' : 'Hang up', 'hangUp');
-    const sending = local?.media ?? { audio: false, video: false };
+    const sending = local.media;
     relabel(this.#microphone, sending.audio ? 'Mute microphone' : 'Unmute microphone', sending.audio ? 'mic' : 'micOff');
     relabel(this.#camera, sending.video ? 'Turn camera off' : 'Turn camera on', sending.video ? 'video' : 'videoOff');
     this.#microphone.classList.toggle('off', !sending.audio);
     this.#camera.classList.toggle('off', !sending.video);
-    this.#microphone.disabled = this.#camera.disabled = !local;
+    this.#microphone.disabled = this.#camera.disabled = !incall.captured;
     const all = phase === 'live' ? people(incall) : [];
     this.#renderSelf(sending.video, all.length > 0);
     this.#renderTiles(all);
@@ -157,6 +157,7 @@ export class CallView {
 
   #statusWords(): string {
     const { phase, call, media, conversation } = this.incall;
+    if (!this.incall.captured && phase !== 'joining') return 'Waiting for camera and microphone…';
     if (phase === 'dialling') return !call ? 'Calling…' : call.state === 'ringing' ? 'Ringing…' : 'Calling…';
     if (phase === 'joining') return 'Joining…';
     if (media?.state === 'interrupted') return 'Reconnecting…';
@@ -167,11 +168,10 @@ export class CallView {
   }
 
   #renderSelf(video: boolean, small: boolean): void {
-    const stream = this.incall.local?.stream;
+    const { stream } = this.incall.local;
     // The stream's track changes when the camera is turned off and on: an element notices by itself.
-    if (stream && this.#self.srcObject !== stream) this.#self.srcObject = stream;
+    if (this.#self.srcObject !== stream) this.#self.srcObject = stream;
     if (video && this.#self.paused) void this.#self.play().catch(() => undefined);
-    this.#selfBox.hidden = !stream;
     this.#selfBox.classList.toggle('without-picture', !video);
     this.#selfBox.classList.toggle('whole', !small);
   }

@@ -2,6 +2,9 @@
 import { CallMedia, Emitter, LocalMedia, type Call, type Conversation, type MediaFlags, type Session } from '@trunkline/sdk';
 import type { Knobs } from './knobs.js';
 
+/** How long the media connection waits for camera and microphone. */
+const PATIENCE_MS = 2_500;
+
 export type Phase = 'dialling' | 'joining' | 'live' | 'over';
 
 export interface InCallEvents {
@@ -20,13 +23,18 @@ export class InCall extends Emitter<InCallEvents> {
   readonly video: boolean;
   readonly outgoing: boolean;
   call: Call | undefined;
-  local: LocalMedia | undefined;
+  readonly local: LocalMedia;
+  /** Whether camera and microphone have been asked for and have answered. */
+  captured = false;
   media: CallMedia | undefined;
   phase: Phase;
   /** When it came about, for the timer; Unix milliseconds. */
   since: number | undefined;
   /** The person hung up before the server had answered the invitation. */
   #gaveUp = false;
+  /** Whether this device has been in the call: before, an earlier refusal of its own is no end. */
+  #wasIn = false;
+  #patience: ReturnType<typeof setTimeout> | undefined;
   readonly #knobs: Knobs;
   readonly #stops: (() => void)[] = [];
 
@@ -38,6 +46,8 @@ export class InCall extends Emitter<InCallEvents> {
     this.video = video;
     this.outgoing = outgoing;
     this.phase = outgoing ? 'dialling' : 'joining';
+    this.local = new LocalMedia(knobs.capture);
+    this.#stops.push(this.local.on('change', () => this.emit('change', this)));
   }
 
   /** Rings everybody in the conversation. */
@@ -60,7 +70,7 @@ export class InCall extends Emitter<InCallEvents> {
     const before = call.legs.find((leg) => leg.user === session.user && leg.device === session.device)?.media;
     const self = new InCall(session, conversation, knobs, before?.video ?? call.media.video, call.outgoing);
     self.#bind(call);
-    void self.#capture({ audio: true, video: self.video }).then(() => self.#settle());
+    void self.#capture({ audio: true, video: self.video });
     return self;
   }
 
@@ -86,12 +96,12 @@ export class InCall extends Emitter<InCallEvents> {
   }
 
   async setMicrophone(on: boolean): Promise<void> {
-    await this.local?.setAudio(on);
+    await this.local.setAudio(on);
     this.#announce();
   }
 
   async setCamera(on: boolean): Promise<void> {
-    await this.local?.setVideo(on);
+    await this.local.setVideo(on);
     this.#announce();
   }
 
@@ -100,7 +110,7 @@ export class InCall extends Emitter<InCallEvents> {
     await this.#capture({ audio: true, video: this.video });
     if (this.#gaveUp) return;
     try {
-      const call = await this.session.invite(this.conversation, this.#flags());
+      const call = await this.session.invite(this.conversation, this.local.media);
       if (this.#gaveUp) return void call.cancel().catch(() => call.end().catch(() => undefined));
       this.#bind(call);
     } catch (error) {
@@ -111,7 +121,7 @@ export class InCall extends Emitter<InCallEvents> {
 
   async #join(call: Call): Promise<void> {
     const media: MediaFlags = { audio: true, video: this.video };
-    const captured = this.#capture(media);
+    const capturing = this.#capture(media);
     try {
       await call.accept(media);
     } catch (error) {
@@ -119,27 +129,23 @@ export class InCall extends Emitter<InCallEvents> {
       this.emit('notice', error instanceof Error ? error.message : 'The call could not be joined.');
       return;
     }
-    await captured;
-    const got = this.#flags();
-    if (got.audio !== media.audio || got.video !== media.video) this.#announce();
     this.#settle();
+    await capturing;
+    const got = this.local.media;
+    if (this.phase === 'over') return;
+    if (got.audio !== media.audio || got.video !== media.video) this.#announce();
   }
 
   async #capture(want: MediaFlags): Promise<void> {
-    const local = await LocalMedia.open(want, this.#knobs.capture);
-    if (this.phase === 'over') return local.close();
-    this.local = local;
-    if (local.fault) this.emit('notice', local.fault);
-    this.#stops.push(local.on('change', () => this.emit('change', this)));
-    this.emit('change', this);
-  }
-
-  #flags(): MediaFlags {
-    return this.local?.media ?? { audio: false, video: false };
+    await this.local.open(want);
+    if (this.phase === 'over') return;
+    this.captured = true;
+    if (this.local.fault) this.emit('notice', this.local.fault);
+    this.#settle();
   }
 
   #announce(): void {
-    this.call?.setMedia(this.#flags());
+    this.call?.setMedia(this.local.media);
     this.emit('change', this);
   }
 
@@ -154,8 +160,10 @@ export class InCall extends Emitter<InCallEvents> {
     const { call } = this;
     if (!call || this.phase === 'over') return;
     if (call.ended) return this.#finish(call.reason);
-    if (call.you === 'left' || call.you === 'declined' || call.you === 'answered_elsewhere') return this.#finish(undefined);
+    const away = call.you === 'left' || call.you === 'declined' || call.you === 'answered_elsewhere';
+    if (away && (this.#wasIn || this.outgoing)) return this.#finish(undefined);
     if (call.live && call.you === 'joined') {
+      this.#wasIn = true;
       if (this.phase !== 'live') this.since ??= Date.now();
       this.phase = 'live';
       this.#startMedia(call);
@@ -164,7 +172,12 @@ export class InCall extends Emitter<InCallEvents> {
   }
 
   #startMedia(call: Call): void {
-    if (this.media || !this.local) return;
+    if (this.media) return;
+    if (!this.captured && Date.now() - (this.since ?? 0) < PATIENCE_MS) {
+      // The first offer says how large the camera is, so it is worth a moment; nobody waits for a question unanswered.
+      this.#patience ??= setTimeout(() => this.#settle(), PATIENCE_MS);
+      return;
+    }
     const media = new CallMedia(call, this.local, {
       slots: this.#knobs.slots,
       iceServers: this.session.iceServers,
@@ -183,8 +196,9 @@ export class InCall extends Emitter<InCallEvents> {
     if (this.phase === 'over') return;
     this.phase = 'over';
     for (const stop of this.#stops) stop();
+    clearTimeout(this.#patience);
     this.media?.close();
-    this.local?.close();
+    this.local.close();
     this.emit('over', { reason, outgoing: this.outgoing });
   }
 }

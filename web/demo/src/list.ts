@@ -48,7 +48,7 @@ export function listView(session: Session, actions: ListActions): { element: HTM
     const button = h('button', { type: 'button', class: 'conversation', onclick: () => actions.open(conversation) },
       avatar(titleOf(conversation)),
       h('span', { class: 'conversation-title' }), h('time', { class: 'conversation-time' }),
-      h('span', { class: 'conversation-preview' }), h('span', { class: 'badge' }));
+      h('span', { class: 'conversation-preview' }), h('span', { class: 'badge', role: 'img' }));
     return h('li', {}, button);
   };
 

@@ -34,29 +34,29 @@ export class LocalMedia extends Emitter<LocalEvents> {
 
   /**
    * Opens what is wanted and there. A missing camera does not cost the microphone: what could not be opened is left out,
-   * and `fault` says why.
+   * and `fault` says why. Takes as long as the person takes to answer the browser's question; a call may well begin
+   * before that.
    */
-  static async open(want: { audio: boolean; video: boolean }, capture?: CaptureSize): Promise<LocalMedia> {
-    const local = new LocalMedia(capture);
+  async open(want: { audio: boolean; video: boolean }): Promise<void> {
+    this.fault = undefined;
     const get = (audio: boolean, video: boolean): Promise<MediaStream> =>
-      navigator.mediaDevices.getUserMedia({ audio: audio && AUDIO, video: video && local.#videoConstraints() });
-    const take = (stream: MediaStream): void => stream.getTracks().forEach((track) => local.#adopt(track));
+      navigator.mediaDevices.getUserMedia({ audio: audio && AUDIO, video: video && this.#videoConstraints() });
+    const take = (stream: MediaStream): void => stream.getTracks().forEach((track) => this.#adopt(track));
     if (!globalThis.navigator?.mediaDevices) {
-      local.fault = 'This browser gives camera and microphone only to pages opened over https or from localhost.';
-      return local;
-    }
-    if (!want.audio && !want.video) return local;
-    try {
-      take(await get(want.audio, want.video));
-    } catch (error) {
-      local.fault = captureFault(error);
-      if (want.audio && want.video) {
-        for (const kind of ['audio', 'video'] as const) {
-          await get(kind === 'audio', kind === 'video').then(take, () => undefined);
+      this.fault = 'This browser gives camera and microphone only to pages opened over https or from localhost.';
+    } else if (want.audio || want.video) {
+      try {
+        take(await get(want.audio, want.video));
+      } catch (error) {
+        this.fault = captureFault(error);
+        if (want.audio && want.video) {
+          for (const kind of ['audio', 'video'] as const) {
+            await get(kind === 'audio', kind === 'video').then(take, () => undefined);
+          }
         }
       }
     }
-    return local;
+    if (!this.#closed) this.emit('change', this);
   }
 
   get audioTrack(): MediaStreamTrack | undefined {
