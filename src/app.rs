@@ -11,13 +11,15 @@ use anyhow::Context;
 use axum::Router;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc::{self, UnboundedSender};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use trunkline_sfu::{Limits, Sfu, SfuConfig, SfuEvent};
 
 use crate::config::{Bind, Config};
-use crate::ops::{self, Readiness};
+use crate::ops::{self, Readiness, Samplers};
 use crate::secrets::{self, Secrets};
-use crate::{telemetry, web};
+use crate::{net, telemetry, web};
 
 /// How long open HTTP requests may take to finish once the server stops. Longer lets slow clients finish; shorter
 /// keeps a restart short. A WebSocket session is told `bye` and does not count.
@@ -38,11 +40,11 @@ pub struct Roles {
 }
 
 /// The running server.
-#[derive(Debug)]
 pub struct App {
     readiness: Readiness,
     http: Option<Listener>,
     ops: Option<Listener>,
+    sfu: Option<Sfu>,
 }
 
 /// One axum server: it stops accepting when told, and ends when its requests have.
@@ -59,20 +61,31 @@ impl App {
     /// # Errors
     /// A port is taken, the data directory cannot be used, or a service refuses its part of the configuration.
     pub async fn start(config: Config, roles: Roles) -> anyhow::Result<Self> {
-        let _secrets = Secrets::resolve(&config)?;
+        let secrets = Secrets::resolve(&config)?;
         secrets::make_private_dir(&config.data.dir)?;
-        let readiness = Readiness::default();
-        let ops = start_ops(&config, &readiness).await?;
+        let (readiness, samplers) = (Readiness::default(), Samplers::default());
+        let ops = start_ops(&config, &readiness, &samplers).await?;
+        let (sfu_events, _sfu_events) = mpsc::unbounded_channel();
+        let sfu = match roles.sfu {
+            true => Some(start_sfu(&config, &samplers, sfu_events)?),
+            false => None,
+        };
         let http = match roles.signaling {
-            true => Some(
-                Listener::start("http.listen", config.http.listen, Router::new().fallback(web::serve))
-                    .await?,
-            ),
+            true => {
+                let router = public_router(sfu.as_ref(), &secrets);
+                Some(Listener::start("http.listen", config.http.listen, router).await?)
+            }
             false => None,
         };
         readiness.set_ready();
-        let app = Self { readiness, http, ops };
-        tracing::info!(http = shown(app.http_address()), ops = shown(app.ops_address()), "ready");
+        let app = Self { readiness, http, ops, sfu };
+        let sfu = app.sfu.as_ref().map(Sfu::local_addr);
+        tracing::info!(
+            http = shown(app.http_address()),
+            ops = shown(app.ops_address()),
+            sfu = shown(sfu),
+            "ready"
+        );
         Ok(app)
     }
 
@@ -112,13 +125,49 @@ impl App {
         if let Some(http) = self.http {
             http.stop().await;
         }
+        if let Some(sfu) = self.sfu {
+            // Joins the media threads: not on a thread of the runtime.
+            let _ = tokio::task::spawn_blocking(move || sfu.shutdown()).await;
+        }
         if let Some(ops) = self.ops {
             ops.stop().await;
         }
     }
 }
 
-async fn start_ops(config: &Config, readiness: &Readiness) -> anyhow::Result<Option<Listener>> {
+fn start_sfu(config: &Config, samplers: &Samplers, events: UnboundedSender<SfuEvent>) -> anyhow::Result<Sfu> {
+    let listen = config.sfu.listen;
+    let shards = match config.sfu.shards {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        some => usize::from(some),
+    };
+    // Port 0 stands for the port that is bound.
+    let mut advertise: Vec<SocketAddr> = config.sfu.advertise.iter().map(|a| a.with_port(0)).collect();
+    if advertise.is_empty() {
+        advertise.push(SocketAddr::new(net::reachable(listen.ip()), 0));
+    }
+    let sfu = Sfu::start(&SfuConfig { listen, advertise, shards, limits: Limits::default() }, events)
+        .with_context(|| format!("cannot start media on sfu.listen {listen}"))?;
+    let sampled = sfu.clone();
+    samplers.add(move || sampled.record_metrics());
+    Ok(sfu)
+}
+
+/// Everything on the public port: WHIP and WHEP, and the page for what no route takes.
+fn public_router(sfu: Option<&Sfu>, secrets: &Secrets) -> Router {
+    let mut router = Router::new();
+    if let Some(sfu) = sfu {
+        let state = trunkline_sfu::HttpState::new(sfu.clone(), secrets.jwt_key.expose().as_bytes());
+        router = router.merge(trunkline_sfu::router(state));
+    }
+    router.fallback(web::serve)
+}
+
+async fn start_ops(
+    config: &Config,
+    readiness: &Readiness,
+    samplers: &Samplers,
+) -> anyhow::Result<Option<Listener>> {
     let Bind::On(address) = config.ops.listen else { return Ok(None) };
     let handle = telemetry::start_metrics()?;
     let upkeep = handle.clone();
@@ -129,7 +178,10 @@ async fn start_ops(config: &Config, readiness: &Readiness) -> anyhow::Result<Opt
             upkeep.run_upkeep();
         }
     });
-    Ok(Some(Listener::start("ops.listen", address, ops::router(handle, readiness.clone())).await?))
+    Ok(Some(
+        Listener::start("ops.listen", address, ops::router(handle, samplers.clone(), readiness.clone()))
+            .await?,
+    ))
 }
 
 impl Listener {

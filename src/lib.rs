@@ -7,6 +7,7 @@
 pub mod app;
 pub mod cli;
 pub mod config;
+pub mod net;
 pub mod ops;
 pub mod secrets;
 pub mod telemetry;

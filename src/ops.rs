@@ -1,8 +1,9 @@
 //! The operator's port: what runs, how well, and whether to send traffic here. It asks for no login, so it has its
 //! own listener, which stands on loopback unless told otherwise.
 
-use std::sync::Arc;
+use std::fmt;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::Router;
 use axum::extract::State;
@@ -41,10 +42,39 @@ impl Readiness {
     }
 }
 
+/// What to ask just before the metrics are rendered: counters that a service keeps by itself.
+#[derive(Clone, Default)]
+pub struct Samplers(Arc<Mutex<Vec<Sampler>>>);
+
+type Sampler = Box<dyn Fn() + Send>;
+
+impl Samplers {
+    /// Adds one; it is called for every scrape and must return at once.
+    pub fn add(&self, sampler: impl Fn() + Send + 'static) {
+        self.list().push(Box::new(sampler));
+    }
+
+    fn sample(&self) {
+        telemetry::sample_process();
+        self.list().iter().for_each(|sampler| sampler());
+    }
+
+    fn list(&self) -> MutexGuard<'_, Vec<Sampler>> {
+        // A sampler that panicked has left nothing half done here.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Samplers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Samplers({})", self.list().len())
+    }
+}
+
 /// `/metrics`, `/healthz` (the process answers) and `/readyz` (traffic is welcome).
-pub fn router(metrics: PrometheusHandle, readiness: Readiness) -> Router {
+pub fn router(metrics: PrometheusHandle, samplers: Samplers, readiness: Readiness) -> Router {
     Router::new()
-        .route("/metrics", get(render).with_state(metrics))
+        .route("/metrics", get(render).with_state((metrics, samplers)))
         .route("/healthz", get(async || "ok\n"))
         .route(
             "/readyz",
@@ -52,8 +82,8 @@ pub fn router(metrics: PrometheusHandle, readiness: Readiness) -> Router {
         )
 }
 
-async fn render(State(metrics): State<PrometheusHandle>) -> impl IntoResponse {
-    telemetry::sample_process();
+async fn render(State((metrics, samplers)): State<(PrometheusHandle, Samplers)>) -> impl IntoResponse {
+    samplers.sample();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics.render())
 }
 
