@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use crate::{IpRange, Secret};
+use crate::{IpRange, PeerPolicy, Secret};
 
 /// Everything that [`crate::TurnServer::new`] needs to know.
 #[derive(Debug, Clone)]
@@ -119,6 +119,16 @@ pub enum ConfigError {
 }
 
 impl Config {
+    /// The peer policy that these settings make, the relay's own addresses refused with the rest.
+    #[must_use]
+    pub fn peer_policy(&self) -> PeerPolicy {
+        let mut own = self.own_addresses.clone();
+        for relay in [self.relay_v4, self.relay_v6].into_iter().flatten() {
+            own.extend([relay.bind, relay.advertised]);
+        }
+        PeerPolicy::new(&self.allow_peers, &self.deny_peers, &own)
+    }
+
     /// Checks what the types cannot say.
     ///
     /// # Errors

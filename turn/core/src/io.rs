@@ -1,6 +1,6 @@
 //! What goes into the server and what comes out.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::time::Instant;
 
@@ -19,6 +19,17 @@ pub struct ClientPath {
     pub client: SocketAddr,
     /// On which of our sockets.
     pub listener: ListenerId,
+    /// On which of our addresses, where the socket is bound to a wildcard: answers must come from it, and a client
+    /// that uses two of them has two 5-tuples. `None` where the socket says it all.
+    pub local_ip: Option<IpAddr>,
+}
+
+impl ClientPath {
+    /// The path on a socket that is bound to one address.
+    #[must_use]
+    pub fn new(client: SocketAddr, listener: ListenerId) -> Self {
+        Self { client, listener, local_ip: None }
+    }
 }
 
 /// A relay socket, named by the server and opened by the shell. Never used twice: late packets of a closed one are

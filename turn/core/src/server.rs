@@ -121,11 +121,7 @@ impl TurnServer {
         let mut hash = || KeyedHash::new((rng.next_u64(), rng.next_u64()));
         let (paths, users) = (Lookup::new(hash()), Lookup::new(hash()));
         let limiter = SourceLimiter::new(hash(), config.limits.challenges_per_second, now);
-        let mut own = config.own_addresses.clone();
-        for relay in [config.relay_v4, config.relay_v6].into_iter().flatten() {
-            own.extend([relay.bind, relay.advertised]);
-        }
-        let policy = PeerPolicy::new(&config.allow_peers, &config.deny_peers, &own);
+        let policy = config.peer_policy();
         Ok(Self {
             policy: PolicyVersion { policy, version: 0 },
             nonces: Nonces::new(&config.secrets, config.limits.nonce_lifetime),

@@ -137,6 +137,25 @@ impl Refusal {
         }
     }
 
+    /// The metric's label: the number.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::BadRequest => "400",
+            Self::Unauthorized => "401",
+            Self::Forbidden => "403",
+            Self::UnknownAttribute => "420",
+            Self::AllocationMismatch => "437",
+            Self::StaleNonce => "438",
+            Self::FamilyNotSupported => "440",
+            Self::WrongCredentials => "441",
+            Self::TransportNotSupported => "442",
+            Self::PeerFamilyMismatch => "443",
+            Self::QuotaReached => "486",
+            Self::InsufficientCapacity => "508",
+        }
+    }
+
     /// The reason phrase: fixed text, so nothing of the request is echoed.
     #[must_use]
     pub fn reason(self) -> &'static str {

@@ -16,7 +16,7 @@ fn with(client: &Client, credentials: Credentials) -> Client {
 #[test]
 fn the_challenge_names_realm_and_nonce() {
     let mut harness = Harness::new(config());
-    let path = ClientPath { client: addr("203.0.113.9:1"), listener: ListenerId(0) };
+    let path = ClientPath::new(addr("203.0.113.9:1"), ListenerId(0));
     let answer = harness.client(path, &bare_allocate(1)).unwrap();
     let message = answer.message();
     assert_eq!(answer.code(), 401);

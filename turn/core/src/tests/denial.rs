@@ -10,10 +10,8 @@ fn case_19_spoofed_allocates_keep_no_state() {
     let mut harness = Harness::new(config);
     let mut capacity = 0;
     for i in 0..1_000_000_u32 {
-        let path = ClientPath {
-            client: SocketAddr::new(IpAddr::from(i.wrapping_mul(2_654_435_761).to_be_bytes()), i as u16 | 1),
-            listener: ListenerId(0),
-        };
+        let client = SocketAddr::new(IpAddr::from(i.wrapping_mul(2_654_435_761).to_be_bytes()), i as u16 | 1);
+        let path = ClientPath::new(client, ListenerId(0));
         let _ = harness.server.handle(Input::Client { path, data: &bare_allocate(i.into()) }, harness.now);
         while !matches!(harness.server.poll_output(), Output::Timeout(None)) {}
         capacity = capacity.max(harness.server.outbox.bytes.capacity());
@@ -27,8 +25,7 @@ fn case_20_answers_to_strangers_are_capped_and_small() {
     let mut config = config();
     config.limits.challenges_per_second = 10;
     let mut harness = Harness::new(config);
-    let path =
-        |port| ClientPath { client: SocketAddr::new(ip("203.0.113.9"), port), listener: ListenerId(0) };
+    let path = |port| ClientPath::new(SocketAddr::new(ip("203.0.113.9"), port), ListenerId(0));
     for round in 1..=3 {
         let answered =
             (1..=100).filter(|port| harness.client(path(*port), &bare_allocate(1)).is_some()).count();
@@ -44,7 +41,7 @@ fn case_20_answers_to_strangers_are_capped_and_small() {
 
     // Binding: at most 1.5 times the request, counted as the IP packets that they are.
     for client in ["203.0.113.9:1", "[2001:db8::1]:1"] {
-        let path = ClientPath { client: addr(client), listener: ListenerId(0) };
+        let path = ClientPath::new(addr(client), ListenerId(0));
         let headers = if path.client.is_ipv4() { 28 } else { 48 };
         for fingerprint in [false, true] {
             let mut data = Vec::new();
@@ -169,7 +166,7 @@ fn case_25_channel_data_longer_than_its_datagram() {
 #[test]
 fn case_27_padding_of_answers_is_zero() {
     let mut harness = Harness::new(Config { realm: "abcde".to_owned(), ..config() });
-    let path = ClientPath { client: addr("203.0.113.9:1"), listener: ListenerId(0) };
+    let path = ClientPath::new(addr("203.0.113.9:1"), ListenerId(0));
     // Dirty the buffer with other answers first.
     for i in 0..50 {
         let answer = harness.client(path, &bare_allocate(i)).unwrap();

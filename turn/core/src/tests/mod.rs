@@ -196,7 +196,7 @@ type Attributes<'a> = &'a [(u16, Vec<u8>)];
 
 impl Client {
     fn new(harness: &mut Harness, address: &str, user: &str) -> Self {
-        let path = ClientPath { client: addr(address), listener: ListenerId(0) };
+        let path = ClientPath::new(addr(address), ListenerId(0));
         let credentials = mint(&secret(), user, Duration::from_secs(UNIX + 86_400));
         let mut client = Self { path, credentials, nonce: vec![] };
         client.renew_nonce(harness);

@@ -131,6 +131,7 @@ fn labels_are_in_the_order_of_the_counters() {
     }
     for (index, refusal) in Refusal::ALL.into_iter().enumerate() {
         assert_eq!(refusal as usize, index, "{}", refusal.code());
+        assert_eq!(refusal.label(), refusal.code().to_string());
     }
 }
 

@@ -173,12 +173,14 @@ fn an_expired_allocation_is_gone_before_the_timer_says_so() {
 }
 
 #[test]
-fn the_same_client_on_two_listeners_has_two_allocations() {
+fn the_same_client_on_two_listeners_or_addresses_has_two_allocations() {
     let mut harness = Harness::new(config());
     let client = Client::new(&mut harness, "203.0.113.9:1", "alice");
     let mut other = client.clone();
     other.path.listener = ListenerId(1);
     assert_eq!(client.allocate(&mut harness).code(), 0);
     assert_eq!(other.allocate(&mut harness).code(), 0);
-    assert_eq!(harness.state()[0], 2);
+    other.path.local_ip = Some(ip("192.0.2.1"));
+    assert_eq!(other.allocate(&mut harness).code(), 0);
+    assert_eq!(harness.state()[0], 3);
 }
