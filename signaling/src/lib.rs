@@ -1,1 +1,4 @@
-//! Work in progress.
+//! The signaling service.
+
+mod meters;
+pub mod store;

@@ -307,13 +307,14 @@ impl Call {
         if self.connected_at.is_some() { EndReason::Ended } else { EndReason::Failed }
     }
 
-    /// Takes a joined leg out; with `reason` the call ends, if it was one of two people or nobody is left.
+    /// Takes a joined leg out. With `reason` the call ends if nobody is left, or one of a conversation of two.
     fn leave(&mut self, party: &Party, reason: EndReason, context: &Context<'_>) {
         if let Some(leg) = self.legs.get_mut(party) {
             leg.state = LegState::Left;
             leg.transport = Transport::None;
         }
-        if self.is_live() && (context.members.len() <= 2 || self.joined().next().is_none()) {
+        let alone = if context.members.len() <= 2 { 1 } else { 0 };
+        if self.is_live() && self.joined().count() <= alone {
             self.end(reason);
         }
     }
