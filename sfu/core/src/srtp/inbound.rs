@@ -64,7 +64,8 @@ impl SrtpInbound {
     /// # Errors
     /// The reason to drop it. Nothing has been recorded then, but the payload may be spoilt: do not try twice.
     pub fn unprotect_rtp(&mut self, packet: &mut [u8], header_len: usize) -> Result<usize, SrtpDrop> {
-        if header_len < RTP_HEADER_LEN || packet.len() < header_len + self.rtp.tag_len() {
+        let plain_len = packet.len().saturating_sub(self.rtp.tag_len());
+        if header_len < RTP_HEADER_LEN || plain_len < header_len {
             return Err(SrtpDrop::Short);
         }
         let seq = u16::from_be_bytes([packet[2], packet[3]]);

@@ -10,6 +10,8 @@
 //! included, and an SSRC must never start over under the same keys.
 
 mod cipher;
+#[cfg(test)]
+mod differential;
 mod inbound;
 mod kdf;
 mod outbound;
