@@ -1,5 +1,7 @@
 //! The relay with real sockets on loopback: our own small client, and coturn's.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod loopback;
 mod support;
 mod uclient;
