@@ -121,19 +121,24 @@ impl Shard {
             }
         }
         let subscribers = std::mem::take(&mut self.members[run.member].tracks[track].subscribers);
+        let mut switched = false;
         for &(subscriber, egress) in &subscribers {
-            self.forward_to(subscriber, egress, run, now);
+            switched |= self.forward_to(subscriber, egress, run, now);
         }
         self.members[run.member].tracks[track].subscribers = subscribers;
+        if switched {
+            self.update_wants(run.member, track);
+        }
     }
 
-    fn forward_to(&mut self, subscriber: usize, egress: usize, run: &Run, now: Instant) {
+    /// True if the subscriber began to receive this layer.
+    fn forward_to(&mut self, subscriber: usize, egress: usize, run: &Run, now: Instant) -> bool {
         // Both clocks are needed only in the moment of a layer switch.
         let clocks = self.switch_clocks(subscriber, egress, run);
         let m = &mut self.members[subscriber];
         let extensions = m.registration.session.extensions;
-        let Some(transport) = m.transport.as_mut() else { return };
-        let Some((_, outbound)) = transport.srtp.as_ref() else { return };
+        let Some(transport) = m.transport.as_mut() else { return false };
+        let Some((_, outbound)) = transport.srtp.as_ref() else { return false };
         let stream = &mut transport.egress[egress];
         let path = transport.selected;
         let before = stream.current();
@@ -154,9 +159,7 @@ impl Shard {
             self.stats.forwarded_packets += 1;
             self.stats.forwarded_bytes += bytes as u64;
         }
-        if stream.current() != before {
-            self.update_wants(run.member, usize::from(run.key.track));
-        }
+        stream.current() != before
     }
 
     fn switch_clocks(

@@ -32,7 +32,6 @@ pub(crate) struct Client {
 
 pub(crate) struct World {
     pub(crate) now: Instant,
-    pub(crate) start: Instant,
     pub(crate) shards: Vec<Shard>,
     pub(crate) clients: Vec<Client>,
     pub(crate) events: Vec<Event>,
@@ -54,7 +53,6 @@ impl World {
         let shard = |n| Shard::new(ShardId(n), Limits::default(), identity(), seed + u64::from(n));
         Self {
             now,
-            start: now,
             shards: (0..shards).map(shard).collect(),
             clients: Vec::new(),
             events: Vec::new(),
