@@ -70,8 +70,8 @@ export class App {
 
   open(conversation: Conversation | undefined): void {
     if (this.#callView) this.#minimise(true);
-    this.#thread.open(conversation);
     this.element.classList.toggle('reading', conversation !== undefined);
+    this.#thread.open(conversation);
     this.#render();
   }
 
@@ -182,8 +182,8 @@ export class App {
     this.incall = incall;
     const view = new CallView(incall, () => this.#minimise(true));
     this.#callView = view;
-    this.#thread.open(incall.conversation);
     this.element.classList.add('reading');
+    this.#thread.open(incall.conversation);
     this.#main.append(view.element);
     this.#minimise(false);
     this.#stops.push(incall.on('notice', (text) => toast(text, 'error')));
@@ -221,7 +221,8 @@ export class App {
     this.element.classList.toggle('in-call', this.#callView !== undefined && !small);
     this.element.classList.toggle('minimised', this.#callView !== undefined && small);
     this.#bar.hidden = !this.#callView || !small;
-    if (!small) this.#callView?.focus();
+    if (small) this.#tick();
+    else this.#callView?.focus();
     this.#render();
   }
 

@@ -213,7 +213,7 @@ export class CallView {
         if (!mine) return;
         const details = mine.frameWidth > 0 ? `(${mine.frameWidth}×${mine.frameHeight}, ${Math.round(mine.bitrate / 1000)} kb/s)` : `(${Math.round(mine.bitrate / 1000)} kb/s)`;
         mark.show(mine.quality, details);
-        element.classList.toggle('speaking', mine.audioLevel > 0.02);
+        element.classList.toggle('speaking', muted.hidden && mine.audioLevel > 0.02);
       },
     };
     video.addEventListener('resize', () => element.classList.toggle('portrait', video.videoHeight > video.videoWidth));

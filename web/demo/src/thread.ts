@@ -179,11 +179,15 @@ export class ThreadView {
     this.#banner.hidden = !call;
     if (!call) return this.#banner.replaceChildren();
     const inside = [...new Set(call.legs.filter((leg) => leg.state === 'joined').map((leg) => leg.user))];
-    const text = `${names(inside) || 'Somebody'} ${inside.length > 1 ? 'are' : 'is'} in a call`;
+    // Of two people, only another device of one's own can be in a call without this one.
+    const group = conversation.others.length > 1;
+    const text = group ? `${names(inside) || 'Somebody'} ${inside.length > 1 ? 'are' : 'is'} in a call` : 'You are in this call on another device';
     if (this.#banner.dataset['call'] === call.id && this.#banner.firstElementChild?.textContent === text) return;
     this.#banner.dataset['call'] = call.id;
-    this.#banner.replaceChildren(h('span', {}, text),
-      h('button', { type: 'button', class: 'button primary', onclick: () => this.#actions.join(call) }, icon('video'), 'Join call'));
+    this.#banner.replaceChildren(h('span', {}, text));
+    if (group) {
+      this.#banner.append(h('button', { type: 'button', class: 'button primary', onclick: () => this.#actions.join(call) }, icon('video'), 'Join call'));
+    }
   }
 
   #line(conversation: Conversation, line: Line): HTMLElement {
@@ -257,7 +261,9 @@ export class ThreadView {
   }
 
   #grow(): void {
+    // A hidden field has no height to measure; the style sheet's least height does until it is shown.
     this.#field.style.height = 'auto';
+    if (this.#field.scrollHeight === 0) return;
     this.#field.style.height = `${Math.min(this.#field.scrollHeight, 160)}px`;
   }
 
