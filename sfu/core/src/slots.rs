@@ -71,7 +71,8 @@ mod tests {
     fn table() {
         let people: Vec<_> = (1..=4).map(person).collect();
         let voice = Candidate { id: 9, audio: true, video: false };
-        let cases: [(&[Shape], &[Option<u32>], &[Candidate<u32>], &[Option<u32>]); 7] = [
+        type Case<'a> = (&'a [Shape], &'a [Option<u32>], &'a [Candidate<u32>], &'a [Option<u32>]);
+        let cases: [Case<'_>; 7] = [
             (&[FULL, FULL], &[], &people[..1], &[Some(1), None]),
             (&[FULL, FULL], &[Some(1), None], &people[..2], &[Some(1), Some(2)]),
             (&[FULL, FULL], &[Some(1), Some(2)], &people[1..3], &[Some(3), Some(2)]),

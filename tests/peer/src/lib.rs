@@ -445,7 +445,7 @@ impl Peer {
                     self.heard.report_blocks += report.blocks().count() as u32;
                 }
                 rtcp::Packet::ReceiverReport(report) => {
-                    self.heard.report_blocks += report.blocks().count() as u32
+                    self.heard.report_blocks += report.blocks().count() as u32;
                 }
                 rtcp::Packet::Nack(nack) => repeats.extend(nack.lost().map(|lost| (nack.media_ssrc, lost))),
                 rtcp::Packet::Pli(pli) => {
