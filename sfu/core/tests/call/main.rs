@@ -32,7 +32,7 @@ fn lossy(rate: f64) -> LinkConfig {
 fn speak(world: &mut World, step: u64) {
     for client in &mut world.clients {
         client.peer.send_audio(&[step as u8; 80]);
-        if step % 2 == 0 {
+        if step.is_multiple_of(2) {
             for layer in 0..client.peer.heard.plis.len() {
                 let asked = std::mem::take(&mut client.peer.heard.plis[layer]) > 0;
                 client.peer.send_frame(layer, step == 0 || asked, 3, 900);

@@ -84,7 +84,7 @@ impl World {
         let seed = self.seed.wrapping_mul(31).wrapping_add(n as u64 * 2);
         let address = SocketAddr::from(([203, 0, 113, n as u8 + 1], 40_000 + n as u16));
         let shard = n % self.shards.len();
-        let (up, down) = (Link::new(seed, self.link.clone()), Link::new(seed + 1, self.link.clone()));
+        let (up, down) = (Link::new(seed, self.link), Link::new(seed + 1, self.link));
         self.clients.push(Client { id, peer, address, shard, up, down, datagrams: 0 });
         n
     }
