@@ -26,7 +26,7 @@ fn started() -> (Sfu, Router) {
     (sfu.clone(), router(HttpState::new(sfu, KEY)))
 }
 
-fn token(claims: Value) -> String {
+fn token(claims: &Value) -> String {
     let expires = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + Duration::from_secs(60);
     let mut all = json!({ "sub": "alice", "room": "room", "exp": expires.as_secs() });
     all.as_object_mut().unwrap().extend(claims.as_object().unwrap().clone());
@@ -57,7 +57,7 @@ async fn text(response: Response) -> String {
 #[tokio::test]
 async fn whip_answers_with_a_location_that_can_be_deleted() {
     let (sfu, router) = started();
-    let token = token(json!({ "publish": true }));
+    let token = token(&json!({ "publish": true }));
     let made = send(&router, "POST", "/v1/whip/room", &token, "application/sdp", offer()).await;
     assert_eq!(made.status(), StatusCode::CREATED);
     assert_eq!(made.headers()["content-type"], "application/sdp");
@@ -72,13 +72,13 @@ async fn whip_answers_with_a_location_that_can_be_deleted() {
 #[tokio::test]
 async fn each_refusal_has_its_own_status_and_code() {
     let (sfu, router) = started();
-    let publish = token(json!({ "publish": true }));
+    let publish = token(&json!({ "publish": true }));
     let cases = [
-        (token(json!({ "subscribe": true })), "/v1/whip/room", "application/sdp", offer(), 403, "forbidden"),
+        (token(&json!({ "subscribe": true })), "/v1/whip/room", "application/sdp", offer(), 403, "forbidden"),
         (publish.clone(), "/v1/whep/room", "application/sdp", offer(), 403, "forbidden"),
         (publish.clone(), "/v1/whip/other", "application/sdp", offer(), 403, "forbidden"),
         (
-            token(json!({ "publish": true, "exp": 1 })),
+            token(&json!({ "publish": true, "exp": 1 })),
             "/v1/whip/room",
             "application/sdp",
             offer(),
