@@ -11,15 +11,16 @@ use anyhow::Context;
 use axum::Router;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc::{self, UnboundedSender};
+use tokio::sync::mpsc;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use trunkline_sfu::{Limits, Sfu, SfuConfig, SfuEvent};
+use trunkline_sfu::Sfu;
 
 use crate::config::{Bind, Config};
 use crate::ops::{self, Readiness, Samplers};
 use crate::secrets::{self, Secrets};
-use crate::{net, telemetry, web};
+use crate::services::{self, Relay};
+use crate::{telemetry, web};
 
 /// How long open HTTP requests may take to finish once the server stops. Longer lets slow clients finish; shorter
 /// keeps a restart short. A WebSocket session is told `bye` and does not count.
@@ -45,6 +46,7 @@ pub struct App {
     http: Option<Listener>,
     ops: Option<Listener>,
     sfu: Option<Sfu>,
+    turn: Option<Relay>,
 }
 
 /// One axum server: it stops accepting when told, and ends when its requests have.
@@ -67,9 +69,16 @@ impl App {
         let ops = start_ops(&config, &readiness, &samplers).await?;
         let (sfu_events, _sfu_events) = mpsc::unbounded_channel();
         let sfu = match roles.sfu {
-            true => Some(start_sfu(&config, &samplers, sfu_events)?),
+            true => Some(services::start_sfu(&config, &samplers, sfu_events)?),
             false => None,
         };
+        let turn = match roles.turn {
+            true => Some(services::start_turn(&config, &secrets)?),
+            false => None,
+        };
+        if turn.is_some() && sfu.is_some() {
+            services::warn_if_unreachable(&config);
+        }
         let http = match roles.signaling {
             true => {
                 let router = public_router(sfu.as_ref(), &secrets);
@@ -78,12 +87,12 @@ impl App {
             false => None,
         };
         readiness.set_ready();
-        let app = Self { readiness, http, ops, sfu };
-        let sfu = app.sfu.as_ref().map(Sfu::local_addr);
+        let app = Self { readiness, http, ops, sfu, turn };
         tracing::info!(
             http = shown(app.http_address()),
             ops = shown(app.ops_address()),
-            sfu = shown(sfu),
+            sfu = shown(app.sfu.as_ref().map(Sfu::local_addr)),
+            turn = shown(app.turn.as_ref().map(Relay::local_addr)),
             "ready"
         );
         Ok(app)
@@ -125,32 +134,19 @@ impl App {
         if let Some(http) = self.http {
             http.stop().await;
         }
-        if let Some(sfu) = self.sfu {
-            // Joins the media threads: not on a thread of the runtime.
-            let _ = tokio::task::spawn_blocking(move || sfu.shutdown()).await;
+        let (sfu, turn) = (self.sfu, self.turn);
+        // Both join their threads: not on a thread of the runtime.
+        let media = tokio::task::spawn_blocking(move || {
+            sfu.inspect(Sfu::shutdown);
+            turn.map(Relay::shutdown);
+        });
+        if media.await.is_err() {
+            tracing::error!("the media threads could not be joined");
         }
         if let Some(ops) = self.ops {
             ops.stop().await;
         }
     }
-}
-
-fn start_sfu(config: &Config, samplers: &Samplers, events: UnboundedSender<SfuEvent>) -> anyhow::Result<Sfu> {
-    let listen = config.sfu.listen;
-    let shards = match config.sfu.shards {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
-        some => usize::from(some),
-    };
-    // Port 0 stands for the port that is bound.
-    let mut advertise: Vec<SocketAddr> = config.sfu.advertise.iter().map(|a| a.with_port(0)).collect();
-    if advertise.is_empty() {
-        advertise.push(SocketAddr::new(net::reachable(listen.ip()), 0));
-    }
-    let sfu = Sfu::start(&SfuConfig { listen, advertise, shards, limits: Limits::default() }, events)
-        .with_context(|| format!("cannot start media on sfu.listen {listen}"))?;
-    let sampled = sfu.clone();
-    samplers.add(move || sampled.record_metrics());
-    Ok(sfu)
 }
 
 /// Everything on the public port: WHIP and WHEP, and the page for what no route takes.

@@ -10,6 +10,7 @@ pub mod config;
 pub mod net;
 pub mod ops;
 pub mod secrets;
+mod services;
 pub mod telemetry;
 pub mod tokens;
 pub mod web;

@@ -9,9 +9,13 @@ use crate::config::{Log, LogFormat};
 const SECONDS: [f64; 14] =
     [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
 
+/// rtc-dtls warns of every TLS extension that it does not know, in every handshake of every browser.
+const QUIET: &str = "rtc_dtls=error";
+
 /// Starts logging to standard error. A second call in one process changes nothing.
 pub fn start_logging(log: &Log) {
-    let filter = EnvFilter::new(log.level.as_str());
+    // What is configured comes last, so that it can name the library too.
+    let filter = EnvFilter::new(format!("{QUIET},{}", log.level.as_str()));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A process that embeds the server may log already: then its choice stands.
     let _ = match log.format {

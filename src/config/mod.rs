@@ -106,11 +106,13 @@ pub struct Turn {
     pub listen: SocketAddr,
     /// The address that relayed candidates show and that clients are sent to.
     pub external_ip: ExternalIp,
+    /// What clients are told to use. Empty: this process's own relay, if it has that role.
+    pub urls: Vec<String>,
     /// UDP ports that allocations take.
     pub relay_ports: Ports,
     /// The realm of RFC 8489 §9.2.
     pub realm: String,
-    /// Shared with whoever mints credentials: the first one mints, all of them are accepted. Empty: generated.
+    /// One, or two while one replaces the other: the first one mints, both are accepted. Empty: generated.
     pub secrets: Vec<Secret>,
     /// How long a minted credential opens allocations.
     pub credential_ttl: Span,
@@ -173,13 +175,14 @@ impl Default for Turn {
         Self {
             listen: SocketAddr::from(([0, 0, 0, 0], 3478)),
             external_ip: ExternalIp::Auto,
+            urls: Vec::new(),
             relay_ports: Ports { first: 49152, last: 65535 },
             realm: "trunkline".to_owned(),
             secrets: Vec::new(),
             credential_ttl: Span::secs(12 * 3600),
             allow_peers: Vec::new(),
-            allocations_per_user: 12,
-            allocations: 8192,
+            allocations_per_user: 24,
+            allocations: 10_000,
         }
     }
 }
@@ -269,8 +272,18 @@ impl Config {
         if self.turn.secrets.iter().any(|secret| secret.is_empty() || short(secret)) {
             return Err(format!("`turn.secrets` has one shorter than {SECRET_BYTES_MIN} bytes"));
         }
-        if self.turn.realm.is_empty() || self.turn.realm.len() > 128 {
-            return Err("`turn.realm` must have 1 to 128 bytes (RFC 8489 §14.9)".to_owned());
+        if self.turn.secrets.len() > 2 {
+            return Err("`turn.secrets` holds one, or two while one replaces the other".to_owned());
+        }
+        if self.turn.realm.is_empty() || self.turn.realm.len() > 127 {
+            return Err("`turn.realm` must have 1 to 127 bytes (RFC 8489 §14.9)".to_owned());
+        }
+        if let Some(url) =
+            self.turn.urls.iter().find(|url| !url.starts_with("turn:") && !url.starts_with("turns:"))
+        {
+            return Err(format!(
+                "`turn.urls`: `{url}` is not like \"turn:relay.example:3478?transport=udp\" (RFC 7065)"
+            ));
         }
         for (key, span) in [
             ("signaling.ring_time", self.signaling.ring_time),
@@ -280,6 +293,9 @@ impl Config {
             if span.0.as_secs() == 0 {
                 return Err(format!("`{key}` must be one second or more"));
             }
+        }
+        if self.turn.allocations == 0 || self.turn.allocations_per_user == 0 {
+            return Err("`turn.allocations` and `turn.allocations_per_user` must be 1 or more".to_owned());
         }
         if self.sfu.advertise.iter().any(|advertised| advertised.ip.is_unspecified()) {
             return Err("`sfu.advertise` has a wildcard address, which no client can send to".to_owned());

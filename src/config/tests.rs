@@ -95,6 +95,8 @@ fn wrong_values_name_their_key() {
         ("[turn]\nallow_peers = [\"10.0.0.0/33\"]", "turn.allow_peers"),
         ("[turn]\nrelay_ports = \"9-8\"", "turn.relay_ports"),
         ("[turn]\nrealm = \"\"", "turn.realm"),
+        ("[turn]\nurls = [\"relay.example\"]", "turn.urls"),
+        ("[turn]\nallocations = 0", "turn.allocations"),
         ("[log]\nformat = \"yaml\"", "log.format"),
         ("[log]\nlevel = \"a=b=c\"", "log.level"),
         ("http = 3", "http"),

@@ -1,0 +1,109 @@
+//! Each service's part of the configuration, in the service's own words.
+
+use std::net::{IpAddr, SocketAddr};
+
+use anyhow::Context;
+use ipnet::IpNet;
+use tokio::sync::mpsc::UnboundedSender;
+use trunkline_sfu::{Sfu, SfuConfig, SfuEvent};
+use trunkline_turn::{IpRange, RelayAddress, Turn, TurnConfig};
+
+use crate::config::{Config, ExternalIp};
+use crate::net;
+use crate::ops::Samplers;
+use crate::secrets::Secrets;
+
+/// Starts the media threads; they count into `samplers` when asked.
+pub(crate) fn start_sfu(
+    config: &Config,
+    samplers: &Samplers,
+    events: UnboundedSender<SfuEvent>,
+) -> anyhow::Result<Sfu> {
+    let listen = config.sfu.listen;
+    let shards = match config.sfu.shards {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        some => usize::from(some),
+    };
+    let sfu_config =
+        SfuConfig { listen, advertise: advertised(config), shards, limits: trunkline_sfu::Limits::default() };
+    let sfu = Sfu::start(&sfu_config, events)
+        .with_context(|| format!("cannot start media on sfu.listen {listen}"))?;
+    let sampled = sfu.clone();
+    samplers.add(move || sampled.record_metrics());
+    Ok(sfu)
+}
+
+/// What candidates show; port 0 stands for the port that is bound.
+fn advertised(config: &Config) -> Vec<SocketAddr> {
+    match config.sfu.advertise.as_slice() {
+        [] => vec![SocketAddr::new(net::reachable(config.sfu.listen.ip()), 0)],
+        given => given.iter().map(|advertised| advertised.with_port(0)).collect(),
+    }
+}
+
+/// The running TURN server, and the address that clients know it by.
+pub(crate) struct Relay {
+    turn: Turn,
+    external: IpAddr,
+}
+
+impl Relay {
+    /// Where it listens.
+    pub(crate) fn local_addr(&self) -> SocketAddr {
+        self.turn.local_addr()
+    }
+
+    /// What clients are told to use (RFC 7065).
+    pub(crate) fn url(&self) -> String {
+        let external = SocketAddr::new(self.external, self.local_addr().port());
+        format!("turn:{external}?transport=udp")
+    }
+
+    /// Stops relaying; returns when the thread has ended.
+    pub(crate) fn shutdown(self) {
+        self.turn.shutdown();
+    }
+}
+
+/// Starts the TURN server.
+pub(crate) fn start_turn(config: &Config, secrets: &Secrets) -> anyhow::Result<Relay> {
+    let turn = &config.turn;
+    let external = match turn.external_ip {
+        ExternalIp::Auto => net::reachable(turn.listen.ip()),
+        ExternalIp::Is(ip) => ip,
+    };
+    let secret = |secret: &crate::config::Secret| trunkline_turn::Secret::new(secret.expose().as_bytes());
+    let [first, rest @ ..] = secrets.turn.as_slice() else { anyhow::bail!("no TURN secret") };
+    let mut turn_config = TurnConfig::new(turn.listen, turn.realm.clone(), secret(first));
+    turn_config.secrets.extend(rest.iter().map(secret));
+    turn_config.relays = vec![RelayAddress { bind: turn.listen.ip(), advertised: external }];
+    turn_config.relay_ports = turn.relay_ports.first..=turn.relay_ports.last;
+    turn_config.allow_peers = turn.allow_peers.iter().copied().filter_map(range).collect();
+    turn_config.own_addresses = own_addresses(config);
+    turn_config.limits.allocations = usize::try_from(turn.allocations)?;
+    turn_config.limits.allocations_per_user = turn.allocations_per_user;
+    let turn = Turn::start(turn_config)
+        .with_context(|| format!("cannot start the relay on turn.listen {}", turn.listen))?;
+    Ok(Relay { turn, external })
+}
+
+/// What nobody may reach through the relay unless `turn.allow_peers` lists it.
+fn own_addresses(config: &Config) -> Vec<IpAddr> {
+    let mut own = vec![config.http.listen.ip(), net::reachable(config.http.listen.ip())];
+    own.extend(advertised(config).iter().map(SocketAddr::ip));
+    own
+}
+
+fn range(net: IpNet) -> Option<IpRange> {
+    IpRange::new(net.network(), net.broadcast())
+}
+
+/// A client that can only relay needs the relay to reach the SFU.
+pub(crate) fn warn_if_unreachable(config: &Config) {
+    let allowed = |ip: IpAddr| config.turn.allow_peers.iter().any(|net| net.contains(&ip));
+    if !advertised(config).iter().any(|address| allowed(address.ip())) {
+        tracing::warn!(
+            "turn.allow_peers does not list the SFU's own address: clients that can only relay will get no media"
+        );
+    }
+}
