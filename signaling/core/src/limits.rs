@@ -61,7 +61,8 @@ pub struct Limits {
     pub frames: Rate,
     /// HTTP requests of one user. Default 20/s, burst 100.
     pub requests: Rate,
-    /// Users whose buckets are remembered. Default 100,000 at some 200 bytes. When full, forgotten buckets start full.
+    /// Users whose buckets are remembered. Default 100,000 at some 200 bytes. When so many are in use at once, others
+    /// are told `rate_limited`.
     pub buckets: usize,
     /// Demo logins of the whole node. Default 20/s, burst 100.
     pub logins: Rate,

@@ -126,6 +126,11 @@ impl<F: AsRef<[u8]> + Clone> Outgoing<F> {
         self.cursors.contains_key(conv)
     }
 
+    /// Every conversation that is delivered.
+    pub fn subscribed(&self) -> impl Iterator<Item = &ConversationId> {
+        self.cursors.keys()
+    }
+
     /// The log of a conversation reaches `last`: pulled if this device has less.
     pub fn hint(&mut self, conv: &ConversationId, last: u64) {
         if let Some(cursor) = self.cursors.get_mut(conv)

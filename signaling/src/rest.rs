@@ -1,0 +1,209 @@
+//! REST, and the router of it all.
+
+mod problem;
+
+use std::{
+    sync::{Arc, PoisonError},
+    time::{Duration, Instant},
+};
+
+use axum::{
+    Json, Router,
+    body::Bytes,
+    extract::{DefaultBodyLimit, Path, Query, State},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::{delete, get, post},
+};
+use serde::{Deserialize, de::DeserializeOwned};
+use trunkline_signaling_api::{
+    ErrorCode, FRAME_BYTES_MAX, HISTORY_MESSAGES_MAX, Head,
+    rest::{AddMember, Conversations, CreateConversation, DemoLogin, DemoToken, Messages},
+};
+use trunkline_signaling_core::conversation::check_title;
+use trunkline_units::{ConversationId, UserId};
+
+use crate::{
+    auth::{AuthError, Claims, mint_token},
+    bus::Hint,
+    clock,
+    fault::Fault,
+    hub::Doing,
+    service::Shared,
+    session,
+    store::{Bounds, MembershipChange, NewConversation, Range},
+};
+use problem::Problem;
+
+/// How long a demo login holds.
+const DEMO_TTL: Duration = Duration::from_secs(12 * 3_600);
+
+/// What a page of messages leaves of a frame for its own fields.
+pub(crate) const PAGE_BYTES_MAX: usize = FRAME_BYTES_MAX - 2_048;
+
+/// Messages in a page that says nothing else.
+pub(crate) const PAGE_MESSAGES: u32 = 50;
+
+pub(crate) fn router(shared: Arc<Shared>) -> Router {
+    let mut router = Router::new()
+        .route("/v1/session", get(session::upgrade))
+        .route("/v1/conversations", post(create).get(list))
+        .route("/v1/conversations/{id}/members", post(add))
+        .route("/v1/conversations/{id}/members/{user}", delete(remove))
+        .route("/v1/conversations/{id}/messages", get(messages));
+    if shared.config.demo_logins {
+        router = router.route("/v1/demo/login", post(demo_login));
+    }
+    router.layer(DefaultBodyLimit::max(FRAME_BYTES_MAX)).with_state(shared)
+}
+
+type Shareds = State<Arc<Shared>>;
+
+/// Who asks, by `Authorization: Bearer` (RFC 6750 §2.1); takes a token of its request rate.
+fn user(shared: &Shared, headers: &HeaderMap) -> Result<UserId, Fault> {
+    let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let (scheme, token) = value.and_then(|value| value.split_once(' ')).ok_or(AuthError::Bad)?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(AuthError::Bad.into());
+    }
+    let user = Claims::check_user(token.trim(), &shared.config.jwt_key)?.sub;
+    shared.hub.allow(&user, Doing::Requesting).map_err(Fault::rate_limited)?;
+    if shared.is_stopping() {
+        return Err(Fault::unavailable("the server is stopping"));
+    }
+    Ok(user)
+}
+
+fn body<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, Fault> {
+    serde_json::from_slice(bytes).map_err(|fault| session::explain(&fault))
+}
+
+fn id<T>(id: Result<T, trunkline_units::IdError>) -> Result<T, Fault> {
+    id.map_err(|fault| Fault::new(ErrorCode::BadId, fault.to_string()))
+}
+
+fn bounds(shared: &Shared) -> Bounds {
+    let limits = &shared.config.limits;
+    Bounds { members: limits.members, conversations: limits.conversations_per_user }
+}
+
+async fn create(State(shared): Shareds, headers: HeaderMap, bytes: Bytes) -> Result<Response, Problem> {
+    let maker = user(&shared, &headers)?;
+    let CreateConversation { members, title } = body(&bytes)?;
+    if let Some(title) = &title {
+        check_title(title).map_err(Fault::from)?;
+    }
+    let fresh = ConversationId::new(&uuid::Uuid::now_v7().to_string());
+    let new = NewConversation {
+        id: fresh.expect("a UUID keeps the rules for ids"),
+        maker,
+        members,
+        title,
+        at: clock::now(),
+        bounds: bounds(&shared),
+    };
+    let created = shared.store.create_conversation(new).await.map_err(Fault::from)?;
+    if created.fresh {
+        shared.bus.publish(Hint::Members { conv: created.head.conv.clone() });
+    }
+    let status = if created.fresh { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((status, Json(created.head)).into_response())
+}
+
+async fn list(State(shared): Shareds, headers: HeaderMap) -> Result<Json<Conversations>, Problem> {
+    let user = user(&shared, &headers)?;
+    let state = shared.store.session_state(&user).await.map_err(Fault::from)?;
+    Ok(Json(Conversations { heads: state.heads }))
+}
+
+/// Tells of a change of membership, and of what it did to a live call.
+fn tell(shared: &Shared, change: MembershipChange) -> Head {
+    if let Some(call) = &change.call {
+        shared.calls.settle(call);
+        shared.calls.tell(call);
+    }
+    if change.changed {
+        shared.bus.publish(Hint::Members { conv: change.head.conv.clone() });
+    }
+    change.head
+}
+
+async fn add(
+    State(shared): Shareds,
+    Path(conv): Path<String>,
+    headers: HeaderMap,
+    bytes: Bytes,
+) -> Result<Json<Head>, Problem> {
+    let actor = user(&shared, &headers)?;
+    let conv = id(ConversationId::new(&conv))?;
+    let AddMember { user } = body(&bytes)?;
+    let change = shared.store.add_member(&conv, &actor, &user, bounds(&shared), shared.calls.rules());
+    Ok(Json(tell(&shared, change.await.map_err(Fault::from)?)))
+}
+
+async fn remove(
+    State(shared): Shareds,
+    Path((conv, target)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Result<StatusCode, Problem> {
+    let actor = user(&shared, &headers)?;
+    let (conv, target) = (id(ConversationId::new(&conv))?, id(UserId::new(&target))?);
+    let change = shared.store.remove_member(&conv, &actor, &target, shared.calls.rules());
+    tell(&shared, change.await.map_err(Fault::from)?);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The query of a page.
+#[derive(Deserialize)]
+struct PageQuery {
+    before: Option<u64>,
+    after: Option<u64>,
+    limit: Option<u32>,
+}
+
+/// Which messages a client asks for.
+pub(crate) fn range(before: Option<u64>, after: Option<u64>) -> Result<Range, Fault> {
+    match (before, after) {
+        (None, None) => Ok(Range::Newest),
+        (Some(before), None) => Ok(Range::Before(before)),
+        (None, Some(after)) => Ok(Range::After(after)),
+        (Some(_), Some(_)) => Err(Fault::new(ErrorCode::BadFrame, "before and after do not go together")),
+    }
+}
+
+/// How many messages a client gets at most.
+pub(crate) fn page_limit(asked: Option<u32>) -> u32 {
+    asked.unwrap_or(PAGE_MESSAGES).clamp(1, HISTORY_MESSAGES_MAX)
+}
+
+async fn messages(
+    State(shared): Shareds,
+    Path(conv): Path<String>,
+    query: Result<Query<PageQuery>, axum::extract::rejection::QueryRejection>,
+    headers: HeaderMap,
+) -> Result<Json<Messages>, Problem> {
+    let user = user(&shared, &headers)?;
+    let conv = id(ConversationId::new(&conv))?;
+    let Query(query) = query.map_err(|fault| Fault::new(ErrorCode::BadFrame, fault.body_text()))?;
+    let range = range(query.before, query.after)?;
+    let page = shared.store.page(&conv, &user, range, page_limit(query.limit), PAGE_BYTES_MAX);
+    let page = page.await.map_err(Fault::from)?;
+    Ok(Json(Messages { conv, messages: page.messages, more: page.more }))
+}
+
+async fn demo_login(State(shared): Shareds, bytes: Bytes) -> Result<Json<DemoToken>, Problem> {
+    let DemoLogin { user, device } = body(&bytes)?;
+    shared
+        .logins
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .take(shared.config.limits.logins, Instant::now())
+        .map_err(Fault::rate_limited)?;
+    let token = mint_token(&shared.config.jwt_key, &user, device.as_ref(), DEMO_TTL);
+    Ok(Json(DemoToken { token }))
+}
+
+/// A fault as an HTTP response.
+pub(crate) fn problem_of(fault: Fault) -> impl IntoResponse {
+    Problem::from(fault)
+}
