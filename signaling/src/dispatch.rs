@@ -101,7 +101,6 @@ async fn show_call(shared: &Shared, conv: &ConversationId, call: &CallId) -> Res
 
 async fn show_members(shared: &Shared, conv: &ConversationId) -> Result<(), StoreError> {
     let Some(roster) = shared.store.roster(conv).await? else { return Ok(()) };
-    shared.hub.note(conv, Some(roster.epoch), None);
     for (user, _) in &roster.heads {
         for link in shared.hub.links_of(user) {
             show_roster(shared, conv, &roster, &link);
@@ -119,6 +118,7 @@ async fn show_members(shared: &Shared, conv: &ConversationId) -> Result<(), Stor
         shared.hub.unwatch(conv, &link);
         link.unsubscribe(conv);
     }
+    shared.hub.note(conv, Some(roster.epoch), None);
     Ok(())
 }
 
@@ -154,19 +154,12 @@ async fn repair(shared: &Shared, changed: &Changed) -> Result<(), StoreError> {
     let conv = &changed.conv;
     let Some(known) = shared.hub.known(conv) else {
         // Nobody here listens; but someone here may have become a member.
-        if changed.epoch == 1 {
-            return show_members(shared, conv).await;
-        }
-        return Ok(());
+        return if changed.membership { show_members(shared, conv).await } else { Ok(()) };
     };
     known.links.iter().for_each(|link| link.hint(conv, changed.last_seq));
-    match known.epoch {
-        Some(epoch) if epoch != changed.epoch => {
-            meters::repaired();
-            show_members(shared, conv).await?;
-        }
-        Some(_) => {}
-        None => shared.hub.note(conv, Some(changed.epoch), None),
+    if changed.membership && known.epoch != Some(changed.epoch) {
+        meters::repaired();
+        show_members(shared, conv).await?;
     }
     if changed.call.is_some()
         && known.call != changed.call

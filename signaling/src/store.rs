@@ -206,6 +206,8 @@ pub struct Changed {
     pub epoch: u64,
     /// Its newest call with that call's version.
     pub call: Option<(CallId, u64)>,
+    /// Whether its membership or title is among what changed.
+    pub membership: bool,
 }
 
 /// What changed since some revision.

@@ -42,9 +42,8 @@ pub(super) async fn hear(shared: &Shared, socket: &mut WebSocket) -> Result<Gree
             Some(Ok(Message::Close(_))) | None => return Err(None),
         }
     };
-    let hello = match parse::parse(&text).map_err(|bad| Some(bad.fault))? {
-        ClientFrame::Hello(hello) => hello,
-        _ => return Err(Some(Fault::new(ErrorCode::BadFrame, "the first frame is hello"))),
+    let ClientFrame::Hello(hello) = parse::parse(&text).map_err(|bad| Some(bad.fault))? else {
+        return Err(Some(Fault::new(ErrorCode::BadFrame, "the first frame is hello")));
     };
     meters::frame_received("hello");
     check(shared, hello).map_err(Some)

@@ -13,7 +13,7 @@ use crate::support::{Client, Server, config, device, hello, key, user};
 async fn refused(server: &Server, first: impl Into<String>) -> ErrorCode {
     let mut client = Client::open(server.address, None).await;
     client.say_text(first).await;
-    let said = client.to_the_end().await;
+    let said = client.until_closed().await;
     match said.as_slice() {
         [ServerFrame::Error(fault)] => fault.code,
         other => panic!("{other:?}"),
@@ -66,7 +66,7 @@ async fn silence_instead_of_a_greeting() {
     config.hello_timeout = Duration::from_millis(20);
     let server = Server::with(config).await;
     let mut client = Client::open(server.address, None).await;
-    let said = client.to_the_end().await;
+    let said = client.until_closed().await;
     assert!(matches!(said.as_slice(), [ServerFrame::Error(fault)] if fault.code == ErrorCode::BadFrame));
 }
 
@@ -130,7 +130,7 @@ async fn a_broken_protocol_ends_the_session() {
     ] {
         let mut alice = server.client("alice", "laptop").await;
         alice.say_raw(message).await;
-        assert_eq!(bye(&alice.to_the_end().await), Some(ByeCode::Protocol));
+        assert_eq!(bye(&alice.until_closed().await), Some(ByeCode::Protocol));
     }
 }
 
@@ -140,7 +140,7 @@ async fn the_same_device_again_replaces_itself() {
     let conv = server.conversation(&["alice", "bob"], None).await;
     let mut first = server.client("alice", "laptop").await;
     let mut second = server.client("alice", "laptop").await;
-    assert_eq!(bye(&first.to_the_end().await), Some(ByeCode::Replaced));
+    assert_eq!(bye(&first.until_closed().await), Some(ByeCode::Replaced));
     assert_eq!(second.send(&conv, "m").await.seq, 1);
     assert_eq!(second.message().await.seq, 1);
 }
@@ -188,7 +188,7 @@ async fn a_silent_client_is_let_go() {
     config.ping_interval = Duration::from_secs(600);
     let server = Server::with(config).await;
     let mut alice = server.client("alice", "laptop").await;
-    assert_eq!(alice.to_the_end().await, []);
+    assert_eq!(alice.until_closed().await, []);
 }
 
 /// Pongs are signs of life: a client that only listens stays. It is pinged every 20 ms and heard of for 50 times that.
@@ -202,7 +202,7 @@ async fn a_client_that_listens_stays() {
     let mut bob = server.client("bob", "phone").await;
     // Bob reads, and so answers pings, until alice's message after a hundred of her own exchanges.
     let bob = tokio::spawn(async move {
-        bob.wait(|f| matches!(f, ServerFrame::Message(m) if m.seq == 100).then_some(())).await
+        bob.wait(|f| matches!(f, ServerFrame::Message(m) if m.seq == 100).then_some(())).await;
     });
     let mut alice = server.client("alice", "laptop").await;
     for n in 0..100 {
@@ -221,8 +221,12 @@ async fn shutdown_says_goodbye() {
     // One that never greets does not hold it up.
     let mut mute = Client::open(server.address, None).await;
     alice.send(&conv, "m").await;
-    let (_, alice_said, bob_said, mute_said) =
-        tokio::join!(server.signaling.shutdown(), alice.to_the_end(), bob.to_the_end(), mute.to_the_end());
+    let (_, alice_said, bob_said, mute_said) = tokio::join!(
+        server.signaling.shutdown(),
+        alice.until_closed(),
+        bob.until_closed(),
+        mute.until_closed()
+    );
     assert_eq!(bye(&alice_said), Some(ByeCode::Shutdown));
     assert_eq!(bye(&bob_said), Some(ByeCode::Shutdown));
     assert!(

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use trunkline_signaling::{MediaEvent, SlotAssignment, SlotView};
+use trunkline_signaling::{MediaEvent, Place, SlotAssignment, SlotView};
 use trunkline_signaling_api::{CallState, ClientFrame, EndReason, LegState, MediaView, ServerFrame, Slots};
 use trunkline_units::ConversationId;
 
@@ -96,7 +96,7 @@ async fn views_and_slots_pass() {
         slots: vec![assignment.clone()],
     };
     server.events.send(event).await.unwrap();
-    assert_eq!(slots(&mut alice).await.slots, [assignment.clone()]);
+    assert_eq!(slots(&mut alice).await.slots, std::slice::from_ref(&assignment));
     // A session that comes back is told again.
     drop(alice);
     let mut alice = server.client("alice", "laptop").await;
@@ -162,4 +162,28 @@ async fn a_call_without_signs_of_life_ends() {
     // Media that goes on all the same is ended.
     server.events.send(MediaEvent::Alive { call: call_id("k") }).await.unwrap();
     assert_eq!(server.told().await, Told::Close(call_id("k")));
+}
+
+#[tokio::test]
+async fn after_a_restart_the_joined_offer_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = config();
+    config.database = Place::File(folder.path().join("signaling.db"));
+    let server = Server::with(config.clone()).await;
+    let (_, mut alice, bob) = accepted(&server).await;
+    for (who, on) in [("alice", "laptop"), ("bob", "phone")] {
+        server.events.send(connected(who, on)).await.unwrap();
+    }
+    alice.call("k", |c| c.state == CallState::Connected).await;
+    drop((alice, bob));
+    server.stop().await;
+    let server = Server::with(config).await;
+    for (who, on) in [("alice", "laptop"), ("bob", "phone")] {
+        let mut client = server.client(who, on).await;
+        assert_eq!(client.welcome().calls[0].state, CallState::Connected);
+        client
+            .wait(|f| if let ServerFrame::MediaGone(gone) = f { Some(gone.call.clone()) } else { None })
+            .await;
+        assert!(client.offer("k", "v=0").await.is_ok());
+    }
 }

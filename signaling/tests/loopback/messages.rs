@@ -1,9 +1,13 @@
 //! Delivery: order, resumption, resends, pages, receipts, slow readers.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde_json::json;
-use trunkline_signaling::Place;
+use trunkline_signaling::{
+    Place,
+    bus::InProcessBus,
+    store::{SqliteStore, Store},
+};
 use trunkline_signaling_api::{Ack, ClientFrame, Read, Receipt, ServerFrame, Typing};
 
 use crate::support::{Client, Server, config, hello, user};
@@ -241,4 +245,24 @@ async fn who_does_not_read_is_told_that_it_is_behind() {
     // Live again.
     alice.send(&conv, "after").await;
     bob.wait(|f| matches!(f, ServerFrame::Message(m) if m.seq == total + 1).then_some(())).await;
+}
+
+#[tokio::test]
+async fn what_expired_is_told_as_a_gap() {
+    let mut config = config();
+    config.retention = Some(Duration::from_secs(60));
+    let store = Arc::new(SqliteStore::open(&Place::Memory).unwrap());
+    let server = Server::on(config, store.clone(), Arc::new(InProcessBus::new())).await;
+    let conv = server.conversation(&["alice", "bob"], None).await;
+    let mut alice = server.client("alice", "laptop").await;
+    for n in 1..=3 {
+        alice.send(&conv, &format!("m{n}")).await;
+    }
+    // Their time is over.
+    assert_eq!(store.expire(trunkline_units::UnixMillis::FAR, 100).await.unwrap(), 3);
+    alice.send(&conv, "m4").await;
+    let mut bob = server.resume("bob", "phone", BTreeMap::from([(conv, 1)])).await;
+    assert_eq!((bob.welcome().heads[0].min_seq, bob.welcome().heads[0].last_seq), (4, 4));
+    assert!(matches!(bob.next().await, ServerFrame::Gap(gap) if (gap.from, gap.to) == (2, 3)));
+    assert_eq!(bob.message().await.seq, 4);
 }

@@ -8,6 +8,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use axum::serve::ListenerExt;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::{
@@ -22,7 +23,7 @@ use tokio_tungstenite::{
 };
 use trunkline_signaling::{
     JwtKey, MediaError, MediaEvent, MediaPlane, Place, Rate, RelayCredentials, Relays, Signaling,
-    SignalingConfig, SlotView, mint_token,
+    SignalingConfig, SlotView, bus::Bus, mint_token, store::Store,
 };
 use trunkline_signaling_api::{
     CallMedia, CallOk, CallRequest, CallRinging, CallView, CallWithMedia, ClientFrame, ErrorFrame, Head,
@@ -130,11 +131,29 @@ impl Server {
     pub(crate) async fn with(config: SignalingConfig) -> Server {
         let (tell, told) = mpsc::unbounded_channel();
         let (events, heard) = mpsc::channel(64);
-        let signaling =
-            Signaling::open(config, Arc::new(FakeMedia(tell)), Arc::new(NoRelays), heard).await.unwrap();
+        let media = Arc::new(FakeMedia(tell));
+        let signaling = Signaling::open(config, media, Arc::new(NoRelays), heard).await.unwrap();
+        Server::serve(signaling, events, told).await
+    }
+
+    /// On a store and a bus of the test's own.
+    pub(crate) async fn on(config: SignalingConfig, store: Arc<dyn Store>, bus: Arc<dyn Bus>) -> Server {
+        let (tell, told) = mpsc::unbounded_channel();
+        let (events, heard) = mpsc::channel(64);
+        let media = Arc::new(FakeMedia(tell));
+        let signaling = Signaling::start(config, store, bus, media, Arc::new(NoRelays), heard).await.unwrap();
+        Server::serve(signaling, events, told).await
+    }
+
+    async fn serve(
+        signaling: Signaling,
+        events: mpsc::Sender<MediaEvent>,
+        told: mpsc::UnboundedReceiver<Told>,
+    ) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let router = signaling.router();
+        let listener = listener.tap_io(|tcp| tcp.set_nodelay(true).unwrap());
         let serving = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Server { address, signaling, events, told, serving }
     }
@@ -240,6 +259,7 @@ impl Client {
             tcp.set_recv_buffer_size(bytes).unwrap();
         }
         let stream = tcp.connect(address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
         let (socket, response) = tokio_tungstenite::client_async(request, stream).await.unwrap();
         assert_eq!(response.headers()["Sec-WebSocket-Protocol"], SUBPROTOCOL);
         Client { socket, held: VecDeque::new(), requests: 0, welcome: None }
@@ -271,7 +291,8 @@ impl Client {
                     assert!(text.len() <= 65_536, "a frame of {} bytes", text.len());
                     return Some(serde_json::from_str(&text).unwrap());
                 }
-                Ok(WsMessage::Close(_)) | Err(_) => return None,
+                Err(_) => return None,
+                // Reading on answers the close: the next is the end.
                 Ok(_) => {}
             }
         }
@@ -308,7 +329,7 @@ impl Client {
     }
 
     /// Reads until the server closes; what it said until then, held frames included.
-    pub(crate) async fn to_the_end(&mut self) -> Vec<ServerFrame> {
+    pub(crate) async fn until_closed(&mut self) -> Vec<ServerFrame> {
         let mut all: Vec<_> = self.held.drain(..).collect();
         while let Some(frame) = self.read().await {
             all.push(frame);
@@ -349,7 +370,7 @@ impl Client {
         self.say_send(conv, id, json!({"text": id})).await;
         match self.answer(id).await.unwrap() {
             OkFrame::Send(ok) => ok,
-            other => panic!("{other:?}"),
+            other @ OkFrame::Call(_) => panic!("{other:?}"),
         }
     }
 

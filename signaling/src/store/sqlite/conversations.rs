@@ -184,8 +184,8 @@ pub(super) fn create(db: &Connection, new: &NewConversation) -> Result<Created, 
     }
     let rev = next_rev(db)?;
     db.prepare_cached(
-        "INSERT INTO conversation (id, pair_key, title, epoch, last_seq, min_seq, rev, active_at)
-         VALUES (?1, ?2, ?3, 1, 0, 1, ?4, ?5)",
+        "INSERT INTO conversation (id, pair_key, title, epoch, epoch_rev, last_seq, min_seq, rev, active_at)
+         VALUES (?1, ?2, ?3, 1, ?4, 0, 1, ?4, ?5)",
     )?
     .execute(params![new.id.as_str(), pair, new.title, rev, new.at.0])?;
     for user in members {
@@ -196,8 +196,10 @@ pub(super) fn create(db: &Connection, new: &NewConversation) -> Result<Created, 
 }
 
 fn touch(db: &Connection, conv: &ConversationId, rev: u64) -> Result<(), StoreError> {
-    db.prepare_cached("UPDATE conversation SET epoch = epoch + 1, pair_key = NULL, rev = ?2 WHERE id = ?1")?
-        .execute(params![conv.as_str(), rev])?;
+    db.prepare_cached(
+        "UPDATE conversation SET epoch = epoch + 1, epoch_rev = ?2, pair_key = NULL, rev = ?2 WHERE id = ?1",
+    )?
+    .execute(params![conv.as_str(), rev])?;
     Ok(())
 }
 
@@ -296,7 +298,7 @@ pub(super) fn changes(db: &Connection, rev: Option<u64>, limit: u32) -> Result<C
     let present: u64 = db.prepare_cached("SELECT rev FROM revision")?.query_row((), |row| row.get(0))?;
     let Some(rev) = rev else { return Ok(Changes { rev: present, ..Changes::default() }) };
     let mut statement = db.prepare_cached(
-        "SELECT c.id, c.last_seq, c.epoch, c.rev, k.id, k.ver
+        "SELECT c.id, c.last_seq, c.epoch, c.rev, k.id, k.ver, c.epoch_rev > ?1
          FROM conversation c LEFT JOIN call k ON k.id = c.last_call
          WHERE c.rev > ?1 ORDER BY c.rev LIMIT ?2",
     )?;
@@ -310,6 +312,7 @@ pub(super) fn changes(db: &Connection, rev: Option<u64>, limit: u32) -> Result<C
             last_seq: row.get(1)?,
             epoch: row.get(2)?,
             call: call.zip(row.get::<_, Option<u64>>(5)?),
+            membership: row.get(6)?,
         });
         changes.rev = row.get(3)?;
     }

@@ -17,6 +17,7 @@ CREATE TABLE conversation (
     pair_key  TEXT UNIQUE,              -- of two people without a title
     title     TEXT,
     epoch     INTEGER NOT NULL,         -- grows with every change of membership or title
+    epoch_rev INTEGER NOT NULL,         -- the revision of the last such change
     last_seq  INTEGER NOT NULL,
     min_seq   INTEGER NOT NULL,         -- what is below has expired
     rev       INTEGER NOT NULL,         -- the revision that last changed it

@@ -175,9 +175,15 @@ fn write_batch(
 
 type ReadWork = Box<dyn FnOnce(&Connection) + Send>;
 
+/// One reading thread; both are taken when it is to end.
+struct Reader {
+    sender: Option<mpsc::SyncSender<ReadWork>>,
+    thread: Option<JoinHandle<()>>,
+}
+
 /// The threads that only read.
 pub(super) struct Readers {
-    threads: Vec<(Option<mpsc::SyncSender<ReadWork>>, Option<JoinHandle<()>>)>,
+    threads: Vec<Reader>,
     next: AtomicUsize,
 }
 
@@ -194,7 +200,7 @@ impl Readers {
                     }
                 })
                 .map_err(|fault| StoreError::Unavailable(fault.to_string()))?;
-            threads.push((Some(sender), Some(thread)));
+            threads.push(Reader { sender: Some(sender), thread: Some(thread) });
         }
         Ok(Readers { threads, next: AtomicUsize::new(0) })
     }
@@ -210,7 +216,7 @@ impl Readers {
             let _ = reply.send(result);
         });
         let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.threads.len().max(1);
-        let sender = self.threads.get(turn).and_then(|(sender, _)| sender.as_ref());
+        let sender = self.threads.get(turn).and_then(|reader| reader.sender.as_ref());
         let sent = sender.is_some_and(|sender| sender.try_send(work).is_ok());
         Box::pin(async move {
             if sent { await_reply(answer).await } else { Err(unavailable("too many queries wait")) }
@@ -220,11 +226,11 @@ impl Readers {
 
 impl Drop for Readers {
     fn drop(&mut self) {
-        for (sender, _) in &mut self.threads {
-            drop(sender.take());
+        for reader in &mut self.threads {
+            drop(reader.sender.take());
         }
-        for (_, thread) in &mut self.threads {
-            if let Some(thread) = thread.take() {
+        for reader in &mut self.threads {
+            if let Some(thread) = reader.thread.take() {
                 let _ = thread.join();
             }
         }
