@@ -298,6 +298,19 @@ impl Client {
         }
     }
 
+    /// Reads until the server has pinged so often; answers each.
+    pub(crate) async fn pings(&mut self, mut count: u32) {
+        while count > 0 {
+            let message =
+                tokio::time::timeout(PATIENCE, self.socket.next()).await.expect("the server is silent");
+            match message.expect("the server closed").unwrap() {
+                WsMessage::Ping(_) => count -= 1,
+                WsMessage::Text(text) => self.held.push_back(serde_json::from_str(&text).unwrap()),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
     /// The next frame, held ones first.
     pub(crate) async fn next(&mut self) -> ServerFrame {
         match self.held.pop_front() {
