@@ -141,6 +141,13 @@ fn check(before: &World, after: &World, result: &Result<Step, Refusal>, accepted
         assert_eq!(leg.state == LegState::Joined, leg.transport != Transport::None);
     }
     assert!(new.legs.len() <= 16);
+    if let Some(reason) = new.reason {
+        let unanswered = matches!(reason, EndReason::Declined | EndReason::Cancelled | EndReason::TimedOut);
+        assert_eq!(unanswered, !accepted, "ended as {reason:?}");
+    }
+    if new.is_accepted() && !old.is_accepted() {
+        assert_eq!(new.lease_until, after.now.after(after.timing.lease), "accepted without a lease");
+    }
 }
 
 fn sweep(world: &mut World, accepted: bool) {
