@@ -1,10 +1,11 @@
 //! The composition root: what starts in which order, how the services meet, and how everything stops.
 //!
-//! Start: secrets → operator's port → services → public port → ready. Stop, on SIGTERM or Ctrl-C: not ready → no new
-//! connections → `bye` to sessions → media → store. The operator's port answers to the end.
+//! Start: secrets → operator's port → media and relay → signaling → public port → ready. Stop, on SIGTERM or Ctrl-C:
+//! not ready → `bye` to sessions → no more requests → media and relay → store. The operator's port answers to the end.
 
 use std::future::IntoFuture;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -15,6 +16,7 @@ use tokio::sync::mpsc;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use trunkline_sfu::Sfu;
+use trunkline_signaling::Signaling;
 
 use crate::config::{Bind, Config};
 use crate::ops::{self, Readiness, Samplers};
@@ -43,6 +45,7 @@ pub struct Roles {
 /// The running server.
 pub struct App {
     readiness: Readiness,
+    signaling: Option<Arc<Signaling>>,
     http: Option<Listener>,
     ops: Option<Listener>,
     sfu: Option<Sfu>,
@@ -67,7 +70,7 @@ impl App {
         secrets::make_private_dir(&config.data.dir)?;
         let (readiness, samplers) = (Readiness::default(), Samplers::default());
         let ops = start_ops(&config, &readiness, &samplers).await?;
-        let (sfu_events, _sfu_events) = mpsc::unbounded_channel();
+        let (sfu_events, from_sfu) = mpsc::unbounded_channel();
         let sfu = match roles.sfu {
             true => Some(services::start_sfu(&config, &samplers, sfu_events)?),
             false => None,
@@ -79,15 +82,25 @@ impl App {
         if turn.is_some() && sfu.is_some() {
             services::warn_if_unreachable(&config);
         }
-        let http = match roles.signaling {
+        let (signaling, http) = match roles.signaling {
             true => {
-                let router = public_router(sfu.as_ref(), &secrets);
-                Some(Listener::start("http.listen", config.http.listen, router).await?)
+                let media = sfu.clone().map(|sfu| (sfu, from_sfu));
+                let signaling = services::start_signaling(&config, &secrets, media, turn.as_ref()).await?;
+                let router = public_router(&signaling, sfu.as_ref(), &secrets);
+                let http = Listener::start("http.listen", config.http.listen, router).await?;
+                (Some(Arc::new(signaling)), Some(http))
             }
-            false => None,
+            false => (None, None),
         };
+        if let Some(signaling) = &signaling {
+            let signaling = signaling.clone();
+            readiness.also(move || {
+                let signaling = signaling.clone();
+                async move { signaling.is_ready().await }
+            });
+        }
         readiness.set_ready();
-        let app = Self { readiness, http, ops, sfu, turn };
+        let app = Self { readiness, signaling, http, ops, sfu, turn };
         tracing::info!(
             http = shown(app.http_address()),
             ops = shown(app.ops_address()),
@@ -131,14 +144,21 @@ impl App {
     /// Stops everything, in order. Returns when the last service has.
     pub async fn shutdown(self) {
         self.readiness.set_draining();
+        if let Some(signaling) = &self.signaling {
+            signaling.shutdown().await;
+        }
         if let Some(http) = self.http {
             http.stop().await;
         }
         let (sfu, turn) = (self.sfu, self.turn);
         // Both join their threads: not on a thread of the runtime.
         let media = tokio::task::spawn_blocking(move || {
-            sfu.inspect(Sfu::shutdown);
-            turn.map(Relay::shutdown);
+            if let Some(sfu) = sfu {
+                sfu.shutdown();
+            }
+            if let Some(turn) = turn {
+                turn.shutdown();
+            }
         });
         if media.await.is_err() {
             tracing::error!("the media threads could not be joined");
@@ -149,9 +169,9 @@ impl App {
     }
 }
 
-/// Everything on the public port: WHIP and WHEP, and the page for what no route takes.
-fn public_router(sfu: Option<&Sfu>, secrets: &Secrets) -> Router {
-    let mut router = Router::new();
+/// Everything on the public port: the API, WHIP and WHEP, and the page for what no route takes.
+fn public_router(signaling: &Signaling, sfu: Option<&Sfu>, secrets: &Secrets) -> Router {
+    let mut router = signaling.router();
     if let Some(sfu) = sfu {
         let state = trunkline_sfu::HttpState::new(sfu.clone(), secrets.jwt_key.expose().as_bytes());
         router = router.merge(trunkline_sfu::router(state));

@@ -9,6 +9,7 @@ pub mod cli;
 pub mod config;
 pub mod net;
 pub mod ops;
+mod ports;
 pub mod secrets;
 mod services;
 pub mod telemetry;

@@ -2,8 +2,10 @@
 //! own listener, which stands on loopback unless told otherwise.
 
 use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use axum::Router;
 use axum::extract::State;
@@ -15,8 +17,16 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use crate::telemetry;
 
 /// Whether traffic should come here: what `/readyz` says.
-#[derive(Clone, Debug, Default)]
-pub struct Readiness(Arc<AtomicU8>);
+#[derive(Clone, Default)]
+pub struct Readiness(Arc<ReadinessState>);
+
+#[derive(Default)]
+struct ReadinessState {
+    phase: AtomicU8,
+    check: OnceLock<Check>,
+}
+
+type Check = Box<dyn Fn() -> Pin<Box<dyn Future<Output = bool> + Send>> + Send + Sync>;
 
 const STARTING: u8 = 0;
 const READY: u8 = 1;
@@ -25,20 +35,39 @@ const DRAINING: u8 = 2;
 impl Readiness {
     /// Every service has started.
     pub fn set_ready(&self) {
-        self.0.store(READY, Ordering::Release);
+        self.0.phase.store(READY, Ordering::Release);
     }
 
     /// Shutting down: live calls go on, new ones belong elsewhere.
     pub fn set_draining(&self) {
-        self.0.store(DRAINING, Ordering::Release);
+        self.0.phase.store(DRAINING, Ordering::Release);
     }
 
-    fn answer(&self) -> (StatusCode, &'static str) {
-        match self.0.load(Ordering::Acquire) {
-            READY => (StatusCode::OK, "ready\n"),
+    /// What must hold besides, asked each time; only the first one given counts.
+    pub fn also<F>(&self, check: impl Fn() -> F + Send + Sync + 'static)
+    where
+        F: Future<Output = bool> + Send + 'static,
+    {
+        let _ = self.0.check.set(Box::new(move || Box::pin(check())));
+    }
+
+    async fn answer(&self) -> (StatusCode, &'static str) {
+        let check = async || match self.0.check.get() {
+            Some(check) => check().await,
+            None => true,
+        };
+        match self.0.phase.load(Ordering::Acquire) {
+            READY if check().await => (StatusCode::OK, "ready\n"),
+            READY => (StatusCode::SERVICE_UNAVAILABLE, "the store takes no writes\n"),
             STARTING => (StatusCode::SERVICE_UNAVAILABLE, "starting\n"),
             _ => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
         }
+    }
+}
+
+impl fmt::Debug for Readiness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Readiness({})", self.0.phase.load(Ordering::Acquire))
     }
 }
 
@@ -78,7 +107,7 @@ pub fn router(metrics: PrometheusHandle, samplers: Samplers, readiness: Readines
         .route("/healthz", get(async || "ok\n"))
         .route(
             "/readyz",
-            get(async |State(readiness): State<Readiness>| readiness.answer()).with_state(readiness),
+            get(async |State(readiness): State<Readiness>| readiness.answer().await).with_state(readiness),
         )
 }
 
@@ -91,13 +120,15 @@ async fn render(State((metrics, samplers)): State<(PrometheusHandle, Samplers)>)
 mod tests {
     use super::*;
 
-    #[test]
-    fn readiness_follows_the_life_of_the_process() {
+    #[tokio::test]
+    async fn readiness_follows_the_life_of_the_process() {
         let readiness = Readiness::default();
-        assert_eq!(readiness.answer().0, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(readiness.answer().await.0, StatusCode::SERVICE_UNAVAILABLE);
         readiness.set_ready();
-        assert_eq!(readiness.answer(), (StatusCode::OK, "ready\n"));
+        assert_eq!(readiness.answer().await, (StatusCode::OK, "ready\n"));
+        readiness.also(async || false);
+        assert_eq!(readiness.answer().await.0, StatusCode::SERVICE_UNAVAILABLE);
         readiness.set_draining();
-        assert_eq!(readiness.answer(), (StatusCode::SERVICE_UNAVAILABLE, "draining\n"));
+        assert_eq!(readiness.answer().await, (StatusCode::SERVICE_UNAVAILABLE, "draining\n"));
     }
 }

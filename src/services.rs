@@ -1,16 +1,19 @@
 //! Each service's part of the configuration, in the service's own words.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use anyhow::Context;
 use ipnet::IpNet;
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use trunkline_sfu::{Sfu, SfuConfig, SfuEvent};
+use trunkline_signaling::{JwtKey, MediaPlane, Place, Rate, Signaling, SignalingConfig};
 use trunkline_turn::{IpRange, RelayAddress, Turn, TurnConfig};
 
 use crate::config::{Config, ExternalIp};
 use crate::net;
 use crate::ops::Samplers;
+use crate::ports::{self, Media, NoMedia, SharedSecret};
 use crate::secrets::Secrets;
 
 /// Starts the media threads; they count into `samplers` when asked.
@@ -105,5 +108,83 @@ pub(crate) fn warn_if_unreachable(config: &Config) {
         tracing::warn!(
             "turn.allow_peers does not list the SFU's own address: clients that can only relay will get no media"
         );
+    }
+}
+
+/// The embedded database, in the data directory.
+const DATABASE: &str = "trunkline.db";
+
+/// Bursts of messages above the steady rate, and what a user's devices may send together: the proportions that
+/// signaling's own defaults have.
+const BURST: f64 = 3.0;
+const DEVICES: f64 = 2.0;
+
+/// Opens the store and starts signaling, joined to the media plane and the relay that this process has.
+pub(crate) async fn start_signaling(
+    config: &Config,
+    secrets: &Secrets,
+    sfu: Option<(Sfu, UnboundedReceiver<SfuEvent>)>,
+    relay: Option<&Relay>,
+) -> anyhow::Result<Signaling> {
+    let (to_signaling, events) = mpsc::channel(ports::EVENTS);
+    let media: Arc<dyn MediaPlane> = match sfu {
+        Some((sfu, from_sfu)) => {
+            let media = Media::new(sfu);
+            tokio::spawn(media.clone().tell(from_sfu, to_signaling));
+            Arc::new(media)
+        }
+        None => Arc::new(NoMedia),
+    };
+    let urls = match (config.turn.urls.as_slice(), relay) {
+        ([], Some(relay)) => vec![relay.url()],
+        (given, _) => given.to_vec(),
+    };
+    let [secret, ..] = secrets.turn.as_slice() else { anyhow::bail!("no TURN secret") };
+    let secret = trunkline_turn::Secret::new(secret.expose().as_bytes());
+    let relays = Arc::new(SharedSecret { urls, secret, ttl: config.turn.credential_ttl.0 });
+    let signaling = signaling_config(config, secrets)?;
+    Signaling::open(signaling, media, relays, events).await.context("cannot start signaling")
+}
+
+fn signaling_config(config: &Config, secrets: &Secrets) -> anyhow::Result<SignalingConfig> {
+    let jwt_key = JwtKey::new(secrets.jwt_key.expose().as_bytes())?;
+    let mut signaling = SignalingConfig::new(Place::File(config.data.dir.join(DATABASE)), jwt_key);
+    let given = &config.signaling;
+    signaling.timing.ring = given.ring_time.0;
+    signaling.timing.lease = given.lease.0;
+    signaling.demo_logins = given.demo_logins;
+    signaling.limits.sessions = usize::try_from(given.sessions)?;
+    signaling.limits.members = usize::try_from(given.members)?;
+    let sends = f64::from(given.sends_per_second);
+    signaling.limits.sends = Rate { per_second: sends, burst: sends * BURST };
+    signaling.limits.user_sends = Rate { per_second: sends * DEVICES, burst: sends * BURST * DEVICES };
+    Ok(signaling)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Secret;
+
+    #[test]
+    fn the_defaults_are_those_of_the_services() {
+        let secrets =
+            Secrets { jwt_key: Secret::new("k".repeat(32)), turn: vec![Secret::new("t".repeat(32))] };
+        let config = Config::default();
+        let signaling = signaling_config(&config, &secrets).unwrap();
+        assert_eq!(signaling.limits, trunkline_signaling::Limits::default());
+        assert_eq!(signaling.timing, trunkline_signaling::CallTiming::default());
+        let turn = trunkline_turn::Limits::default();
+        assert_eq!(usize::try_from(config.turn.allocations).unwrap(), turn.allocations);
+        assert_eq!(config.turn.allocations_per_user, turn.allocations_per_user);
+    }
+
+    #[test]
+    fn candidates_show_a_wildcard_to_nobody() {
+        let mut config = Config::default();
+        assert!(advertised(&config).iter().all(|address| !address.ip().is_unspecified()));
+        config.sfu.advertise = vec!["203.0.113.4".parse().unwrap(), "198.51.100.7:9000".parse().unwrap()];
+        let shown: Vec<String> = advertised(&config).iter().map(ToString::to_string).collect();
+        assert_eq!(shown, ["203.0.113.4:0", "198.51.100.7:9000"]);
     }
 }

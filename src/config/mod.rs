@@ -159,7 +159,7 @@ impl Default for Signaling {
             demo_logins: false,
             sends_per_second: 20,
             members: 256,
-            sessions: 100_000,
+            sessions: 50_000,
         }
     }
 }
