@@ -1,4 +1,7 @@
 //! Whole-system tests: the rules a machine keeps over the tree, and the real binary.
 
 mod arrows;
+mod kill;
+mod process;
+mod server;
 mod tidy;
