@@ -22,6 +22,20 @@ use crate::{SfuConfig, SfuEvent, SlotOccupant};
 /// RFC 8839 §5.4's alphabet, less two signs so that a byte maps evenly: 64 characters.
 const ICE_CHARS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
+/// What an offer may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Allowed {
+    /// A call's participant.
+    Both,
+    /// WHIP.
+    Send,
+    /// WHEP.
+    Receive,
+}
+
+/// WHIP and WHEP sessions of one user in one room: each offer makes a new one.
+const BARE_PER_USER: usize = 8;
+
 /// Why an offer was not answered.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -29,6 +43,9 @@ pub enum JoinError {
     /// The offer is wrong, or offers nothing that we can do: the text says where and what.
     #[error("{0}")]
     Offer(#[from] NegotiationError),
+    /// A viewer's offer sends, or a publisher's receives: the token does not allow it.
+    #[error("{0}")]
+    NotAllowed(&'static str),
     /// The room or the node is full.
     #[error("{limit} is full: at most {max}")]
     LimitExceeded {
@@ -102,15 +119,33 @@ impl Control {
         &self.shards
     }
 
-    pub(crate) fn join(&self, room: &str, name: &str, offer: &str) -> Result<String, JoinError> {
+    pub(crate) fn join(
+        &self,
+        room: &str,
+        name: &str,
+        offer: &str,
+        allowed: Allowed,
+    ) -> Result<String, JoinError> {
         let local = self.local_parameters().ok_or(JoinError::Unavailable)?;
         let (session, answer) = negotiation::answer(offer, &local)?;
+        if allowed == Allowed::Receive && !session.tracks.is_empty() {
+            return Err(JoinError::NotAllowed("a WHEP offer must not send"));
+        }
+        if allowed == Allowed::Send && !session.slots.is_empty() {
+            return Err(JoinError::NotAllowed("a WHIP offer must not receive"));
+        }
         let mut names = lock(&self.names);
         if names.closed {
             return Err(JoinError::Unavailable);
         }
         if let Some(old) = names.remove(room, name) {
             self.broadcast(&Command::Leave(old));
+        }
+        if allowed != Allowed::Both && names.of_user(room, name) >= BARE_PER_USER {
+            return Err(JoinError::LimitExceeded {
+                limit: "this user's share of the room",
+                max: BARE_PER_USER,
+            });
         }
         if names.participants.len() >= self.limits.participants {
             return Err(JoinError::LimitExceeded { limit: "the node", max: self.limits.participants });
@@ -257,6 +292,13 @@ impl Control {
 }
 
 impl Names {
+    /// Participants in the room whose name begins with the same user.
+    fn of_user(&self, room: &str, name: &str) -> usize {
+        let user = |name: &str| name.split('/').next().map(str::to_owned);
+        let all = self.rooms.get(room).map(|(_, all)| all.keys());
+        all.map_or(0, |all| all.filter(|other| user(other) == user(name)).count())
+    }
+
     fn add(&mut self, room: &str, name: &str) -> (RoomId, ParticipantId) {
         self.next_id += 2;
         let (fresh_room, id) = (RoomId(self.next_id), ParticipantId(self.next_id + 1));

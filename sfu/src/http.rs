@@ -12,6 +12,7 @@ use axum::routing::{delete, post};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::{Deserialize, Serialize};
 
+use crate::control::Allowed;
 use crate::{JoinError, Sfu};
 
 /// Longest SDP that is read, in bytes.
@@ -74,11 +75,11 @@ fn join(
     body: &[u8],
 ) -> Result<Response, Problem> {
     let claims = authorize(state, room, headers)?;
-    let (allowed, segment) = match side {
-        Side::Whip => (claims.publish, "whip"),
-        Side::Whep => (claims.subscribe, "whep"),
+    let (granted, allowed, segment) = match side {
+        Side::Whip => (claims.publish, Allowed::Send, "whip"),
+        Side::Whep => (claims.subscribe, Allowed::Receive, "whep"),
     };
-    if !allowed {
+    if !granted {
         return Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", "the token does not allow this"));
     }
     if headers.get(header::CONTENT_TYPE).is_none_or(|t| !t.as_bytes().starts_with(b"application/sdp")) {
@@ -96,9 +97,11 @@ fn join(
         .random_u64()
         .map(|n| format!("{segment}-{n:016x}"))
         .ok_or_else(|| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "no randomness"))?;
-    let answer = state.sfu.join(room, &participant(&claims, &resource), offer).map_err(|error| {
+    let name = participant(&claims, &resource);
+    let answer = state.sfu.control.join(room, &name, offer, allowed).map_err(|error| {
         let text = error.to_string();
         match error {
+            JoinError::NotAllowed(_) => Problem::new(StatusCode::FORBIDDEN, "forbidden", &text),
             JoinError::Offer(_) => Problem::new(StatusCode::BAD_REQUEST, "bad_sdp", &text),
             JoinError::LimitExceeded { .. } => {
                 Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", &text)

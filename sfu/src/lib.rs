@@ -21,7 +21,7 @@ pub use trunkline_sfu_core::limits::Limits;
 pub use trunkline_sfu_core::shard::GoneReason;
 pub use trunkline_sfu_core::stats::Stats;
 
-use control::Control;
+use control::{Allowed, Control};
 
 /// How the SFU is run.
 #[derive(Clone, Debug)]
@@ -105,7 +105,7 @@ impl Sfu {
     /// # Errors
     /// [`JoinError`] says whose fault it is.
     pub fn join(&self, room: &str, participant: &str, offer: &str) -> Result<String, JoinError> {
-        self.control.join(room, participant, offer)
+        self.control.join(room, participant, offer, Allowed::Both)
     }
 
     /// Removes a participant, if it is there.

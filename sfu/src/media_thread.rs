@@ -69,7 +69,7 @@ impl ShardLink {
 
     /// One write to the eventfd for however many messages come before the thread looks.
     fn wake(&self) {
-        if !self.awake.swap(true, Ordering::AcqRel)
+        if !self.awake.swap(true, Ordering::SeqCst)
             && let Err(error) = self.waker.wake()
         {
             tracing::error!(%error, "cannot wake a media thread");
@@ -123,9 +123,13 @@ impl Starter {
         let name = format!("media-{}", self.id.0);
         std::thread::Builder::new().name(name).spawn(move || {
             let shard = Shard::new(self.id, limits, identity, seed);
-            let thread = MediaThread { shard, batch: RecvBatch::new(), control, io: self, stats_at: None };
-            if let Err(error) = thread.run() {
-                tracing::error!(%error, "a media thread ended");
+            let thread = MediaThread { shard, control, io: self, stats_at: None };
+            let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| thread.run()));
+            if !matches!(ended, Ok(Ok(()))) {
+                // Its transports are claimed and its port is bound: whoever reaches it now falls into a hole. A
+                // process that is gone is restarted; one that is half dead is not.
+                tracing::error!(?ended, "a media thread failed: the process ends");
+                std::process::abort();
             }
         })
     }
@@ -133,7 +137,6 @@ impl Starter {
 
 struct MediaThread {
     shard: Shard,
-    batch: RecvBatch,
     control: Arc<Control>,
     io: Starter,
     stats_at: Option<Instant>,
@@ -142,6 +145,7 @@ struct MediaThread {
 impl MediaThread {
     fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(8);
+        let mut batch = RecvBatch::new();
         let mut next = None;
         loop {
             let now = Instant::now();
@@ -156,7 +160,7 @@ impl MediaThread {
                 self.drain(Instant::now());
                 return Ok(());
             }
-            self.receive()?;
+            self.receive(&mut batch)?;
             let now = Instant::now();
             if next.is_some_and(|at| at <= now) {
                 self.shard.handle(Input::Wake, now);
@@ -167,7 +171,7 @@ impl MediaThread {
     }
 
     fn take_orders(&mut self) -> ControlFlow<()> {
-        self.io.link.awake.store(false, Ordering::Release);
+        self.io.link.awake.store(false, Ordering::SeqCst);
         let now = Instant::now();
         while let Ok(order) = self.io.orders.try_recv() {
             match order {
@@ -185,18 +189,17 @@ impl MediaThread {
         ControlFlow::Continue(())
     }
 
-    fn receive(&mut self) -> io::Result<()> {
+    fn receive(&mut self, batch: &mut RecvBatch) -> io::Result<()> {
         for _ in 0..BATCHES_MAX {
-            let received = match self.io.socket.recv_batch(&mut self.batch) {
+            let received = match self.io.socket.recv_batch(batch) {
                 Ok(received) => received,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error),
             };
             if received == 0 {
-                return Ok(());
+                continue; // nothing but empty datagrams; more may wait behind them
             }
             let now = Instant::now();
-            let mut batch = std::mem::take(&mut self.batch);
             for datagram in batch.datagrams() {
                 let (source, local, bytes) = (datagram.source, datagram.local_ip, datagram.bytes);
                 self.shard.handle(Input::Datagram { source, local, bytes }, now);
@@ -204,7 +207,6 @@ impl MediaThread {
                     self.drain(now);
                 }
             }
-            self.batch = batch;
             self.drain(now);
         }
         // More waits: epoll is edge-triggered, so ask again.

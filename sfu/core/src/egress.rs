@@ -16,6 +16,9 @@ use crate::shard::ParticipantId;
 
 /// Segments remembered for late packets and retransmissions.
 const SEGMENTS_MAX: usize = 8;
+/// A publisher's jump by more than this is not passed on: two of them would carry a subscriber's SRTP roll-over
+/// counter astray (RFC 3711 §3.3.1), for this occupant of the slot and every later one.
+const JUMP_MAX: u64 = 1_000;
 
 /// One ingress stream, whoever owns it: a new SSRC for the same layer is a new generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +69,8 @@ pub(crate) struct Egress {
     pub ssrc: u32,
     pub rtx_ssrc: Option<u32>,
     pub kind: MediaKind,
+    /// The slot it serves.
+    pub slot: usize,
     codecs: Vec<CodecMapping>,
     /// Track that fills the stream now.
     pub source: Option<(ParticipantId, u8)>,
@@ -90,6 +95,7 @@ impl Egress {
     pub(crate) fn new(
         section: &ReceiveSection,
         kind: MediaKind,
+        slot: usize,
         seed: u32,
         resend_floor: usize,
         now: Instant,
@@ -98,6 +104,7 @@ impl Egress {
             ssrc: section.ssrc,
             rtx_ssrc: section.rtx_ssrc,
             kind,
+            slot,
             codecs: section.codecs.clone(),
             source: None,
             target: None,
@@ -151,6 +158,10 @@ impl Egress {
         let payload = *self.codecs.iter().find(|m| m.codec == packet.codec)?;
         if self.current == Some(key) {
             let newest = self.segments.back()?;
+            if newest.out(packet.sequence).is_some_and(|out| out > self.next_out + JUMP_MAX) {
+                self.close_gap(packet.sequence);
+                return Some(self.advance(packet, payload, now));
+            }
             if packet.sequence >= newest.first_in {
                 return Some(self.advance(packet, payload, now));
             }
@@ -218,6 +229,16 @@ impl Egress {
             tl0_offset,
         });
         self.current = Some(key);
+    }
+
+    /// Goes on with the same stream at `sequence_in`, as if nothing lay between.
+    fn close_gap(&mut self, sequence_in: u64) {
+        let Some(newest) = self.segments.back() else { return };
+        let next = Segment { first_in: sequence_in, first_out: self.next_out, ..*newest };
+        if self.segments.len() == SEGMENTS_MAX {
+            self.segments.pop_front();
+        }
+        self.segments.push_back(next);
     }
 
     /// What to add to the packet's timestamp so that the stream's time goes on: exactly, by the publisher's

@@ -2,7 +2,7 @@
 
 /// What is known of one layer of a track.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct LayerInfo {
+pub struct LayerInfo {
     /// Packets came within the last two seconds.
     pub active: bool,
     /// Pixels (width × height) of its last keyframe, where it could be read; 0 if unknown.

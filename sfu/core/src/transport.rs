@@ -37,6 +37,7 @@ pub(crate) struct Transport {
     pub rtt: Duration,
     pub sent_reports: SentReports,
     pub report_due: Instant,
+    pub reported_at: Instant,
 }
 
 impl Transport {
@@ -56,6 +57,7 @@ impl Transport {
             rtt: Duration::from_millis(60),
             sent_reports: SentReports::default(),
             report_due: now,
+            reported_at: now,
         }
     }
 

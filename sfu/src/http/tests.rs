@@ -34,8 +34,12 @@ fn token(claims: &Value) -> String {
 }
 
 fn offer() -> String {
+    offer_of(PeerSpec::caller(1, 0))
+}
+
+fn offer_of(spec: PeerSpec) -> String {
     let identity = Arc::new(DtlsIdentity::generate().unwrap());
-    Peer::new(PeerSpec::caller(1, 0), identity, Instant::now()).offer()
+    Peer::new(spec, identity, Instant::now()).offer()
 }
 
 async fn send(router: &Router, method: &str, path: &str, token: &str, kind: &str, body: String) -> Response {
@@ -73,7 +77,11 @@ async fn whip_answers_with_a_location_that_can_be_deleted() {
 async fn each_refusal_has_its_own_status_and_code() {
     let (sfu, router) = started();
     let publish = token(&json!({ "publish": true }));
+    let subscribe = token(&json!({ "subscribe": true }));
+    let listens = offer_of(PeerSpec::caller(1, 1));
     let cases = [
+        (publish.clone(), "/v1/whip/room", "application/sdp", listens, 403, "forbidden"),
+        (subscribe, "/v1/whep/room", "application/sdp", offer(), 403, "forbidden"),
         (token(&json!({ "subscribe": true })), "/v1/whip/room", "application/sdp", offer(), 403, "forbidden"),
         (publish.clone(), "/v1/whep/room", "application/sdp", offer(), 403, "forbidden"),
         (publish.clone(), "/v1/whip/other", "application/sdp", offer(), 403, "forbidden"),
@@ -96,6 +104,10 @@ async fn each_refusal_has_its_own_status_and_code() {
         let problem: Value = serde_json::from_str(&text(response).await).unwrap();
         assert_eq!(problem["code"], code);
         assert!(problem["title"].as_str().is_some_and(|t| !t.is_empty()));
+    }
+    for n in 0..=8 {
+        let response = send(&router, "POST", "/v1/whip/room", &publish, "application/sdp", offer()).await;
+        assert_eq!(response.status(), if n < 8 { 201 } else { 503 }, "one token does not fill a room");
     }
     let long = "v".repeat(SDP_BYTES_MAX + 1);
     let response = send(&router, "POST", "/v1/whip/room", &publish, "application/sdp", long).await;

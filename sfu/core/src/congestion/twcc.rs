@@ -73,11 +73,19 @@ impl ArrivalRecorder {
             } else {
                 first
             };
-        let end = last.min(base + STATUSES_MAX - 1);
+        let end = if first < self.next_base {
+            // Late ones, by themselves: what lies behind them was reported before, and is not to be called lost now.
+            (first..)
+                .find(|s| !self.pending.contains_key(&(s + 1)))
+                .unwrap_or(first)
+                .min(base + STATUSES_MAX - 1)
+        } else {
+            last.min(base + STATUSES_MAX - 1)
+        };
         let statuses = (base..=end)
             .map(|s| (s, self.pending.remove(&s).map(|at| at.saturating_duration_since(self.epoch))))
             .collect();
-        self.next_base = end + 1;
+        self.next_base = self.next_base.max(end + 1);
         if self.pending.is_empty() {
             self.first_pending_at = None;
         }
@@ -108,6 +116,25 @@ mod tests {
         let seen: Vec<_> = f.statuses.iter().map(|(s, a)| (*s as u16, a.is_some())).collect();
         assert_eq!(seen, [(1, false), (2, false), (3, true)]);
         assert!(recorder.take(t0 + Duration::from_secs(9)).is_none());
+    }
+
+    #[test]
+    fn a_late_packet_is_reported_without_taking_back_the_others() {
+        let t0 = crate::test_clock();
+        let mut recorder = ArrivalRecorder::new(t0);
+        let seen = |f: Feedback| f.statuses.iter().map(|(s, a)| (*s as u16, a.is_some())).collect::<Vec<_>>();
+        for s in [10, 11, 13, 14] {
+            recorder.on_packet(s, t0);
+        }
+        let first = recorder.take(t0 + Duration::from_millis(50)).unwrap();
+        assert_eq!(seen(first), [(10, true), (11, true), (12, false), (13, true), (14, true)]);
+        for s in [12, 15] {
+            recorder.on_packet(s, t0 + Duration::from_millis(51));
+        }
+        let later = t0 + Duration::from_millis(101);
+        assert_eq!(seen(recorder.take(later).unwrap()), [(12, true)]);
+        assert_eq!(seen(recorder.take(later).unwrap()), [(15, true)]);
+        assert!(recorder.take(later).is_none());
     }
 
     #[test]

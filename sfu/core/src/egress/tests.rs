@@ -35,7 +35,7 @@ fn key(layer: u8, generation: u32) -> StreamKey {
 }
 
 fn stream(now: Instant) -> Egress {
-    let mut egress = Egress::new(&section(), MediaKind::Video, 0x1234_0010, 1_000, now);
+    let mut egress = Egress::new(&section(), MediaKind::Video, 0, 0x1234_0010, 1_000, now);
     egress.set_source(Some((ParticipantId(1), 0)));
     egress.target = Some(0);
     egress
@@ -51,6 +51,23 @@ fn nothing_is_forwarded_before_a_keyframe() {
     let later = egress.place(key(0, 0), &packet(9, 9_000, false), None, now).unwrap();
     assert_eq!(later.sequence - first.sequence, 3, "what was lost before us stays a gap");
     assert!(!egress.waits_for_keyframe());
+}
+
+/// Two jumps of 30,000, the first of which the subscriber never sees, would put its roll-over counter out of step.
+#[test]
+fn a_publishers_jump_is_not_passed_on() {
+    let now = crate::test_clock();
+    let mut egress = stream(now);
+    let first = egress.place(key(0, 0), &packet(100_000, 0, true), None, now).unwrap();
+    let mut last = first.sequence;
+    for n in 1..20 {
+        let sequence =
+            egress.place(key(0, 0), &packet(100_000 + n * 30_000, 0, false), None, now).unwrap().sequence;
+        assert_eq!(sequence, last + 1);
+        last = sequence;
+    }
+    let late = egress.place(key(0, 0), &packet(100_000 + 19 * 30_000 - 1, 0, false), None, now);
+    assert_eq!(late, None, "what lies in a closed gap has no number");
 }
 
 #[test]
@@ -97,6 +114,11 @@ fn origin_finds_what_was_sent_and_again_gives_the_same_bytes() {
 
 #[derive(Clone, Debug)]
 enum Step {
+    /// The publisher's numbers jump.
+    Jump {
+        layer: u8,
+        by: u64,
+    },
     /// A packet of a layer, `back` behind the newest, perhaps a keyframe.
     Packet {
         layer: u8,
@@ -112,6 +134,7 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => (0..2u8, 0..6u64, prop::bool::weighted(0.2)).prop_map(|(layer, back, keyframe)| Step::Packet { layer, back, keyframe }),
+        1 => (0..2u8, 900..40_000u64).prop_map(|(layer, by)| Step::Jump { layer, by }),
         1 => (0..2u8).prop_map(Step::Target),
         1 => Just(Step::Pause),
         1 => (0..2u8).prop_map(Step::Restart),
@@ -131,6 +154,7 @@ proptest! {
         for step in steps {
             match step {
                 Step::Target(layer) => egress.target = Some(layer),
+                Step::Jump { layer, by } => newest[usize::from(layer)] += by,
                 Step::Pause => egress.pause(),
                 Step::Restart(layer) => generation[usize::from(layer)] += 1,
                 Step::Packet { layer, back, keyframe } => {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 /// Wait this long before the first request: most networks that reorder do so by a few milliseconds.
 /// Higher asks less in vain; lower repairs sooner.
-const REORDER_DELAY: Duration = Duration::from_millis(8);
+pub(crate) const REORDER_DELAY: Duration = Duration::from_millis(8);
 /// This many newer packets make a gap a loss at once.
 const REORDER_PACKETS: u64 = 3;
 /// Requests for one packet before it is given up.

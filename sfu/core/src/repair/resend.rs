@@ -30,12 +30,15 @@ impl ResendGuard {
     /// Whether `sequence` of `bytes` may be repeated now; if so it is counted.
     pub fn allow(&mut self, sequence: u64, bytes: usize, rtt: Duration, now: Instant) -> bool {
         self.roll(now);
+        if self.resent + bytes > self.forwarded.max(self.floor) {
+            return false;
+        }
         let again_after = (rtt * 3 / 4).clamp(Duration::from_millis(5), Duration::from_millis(250));
         let twice = self
             .recent
             .iter()
             .any(|&(s, at)| s == sequence && now.saturating_duration_since(at) < again_after);
-        if twice || self.resent + bytes > self.forwarded.max(self.floor) {
+        if twice {
             return false;
         }
         self.resent += bytes;

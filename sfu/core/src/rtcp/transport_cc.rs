@@ -15,6 +15,8 @@ const TICKS_PER_REFERENCE: i64 = 64_000 / TICK_US as i64;
 const REFERENCE_MASK: i64 = 0xff_ffff;
 /// Statuses in one packet that we write: 1,000 bytes of large deltas and 144 of chunks fit any path's MTU.
 const STATUSES_MAX: usize = 500;
+/// Statuses in one packet that we read: a run-length chunk of two bytes can claim thousands, and each is looked at.
+const STATUSES_READ_MAX: usize = 2_048;
 /// A run-length chunk counts in 13 bits.
 const RUN_MAX: usize = 0x1fff;
 /// Symbols in a status vector chunk of one bit, and of two.
@@ -61,6 +63,9 @@ impl<'a> TransportFeedback<'a> {
             return Err(Malformed("RTCP: transport feedback shorter than its header"));
         };
         let status_count = u16::from_be_bytes([c0, c1]);
+        if usize::from(status_count) > STATUSES_READ_MAX {
+            return Err(Malformed("RTCP: transport feedback on more packets than a second has"));
+        }
         let mut symbols = Symbols::new(rest, status_count);
         let mut deltas_len = 0;
         let mut told = 0;

@@ -13,11 +13,17 @@ use crate::dtls::RtcDtls;
 use crate::egress::{ClockReport, Egress, StreamKey};
 use crate::ingress::{self, Ingress, Picked, Role};
 use crate::packet::PlainPacket;
+use crate::repair::nack;
 use crate::rtcp;
 use crate::rtp::{self, Header};
 use crate::session::{Codec, MediaKind};
 use crate::srtp::{SrtpDrop, SrtpInbound, SrtpOutbound};
 use crate::transport::{Path, Transport};
+
+/// Longer datagrams are nobody's media: packets are kept whole in rings and arenas, so this bounds both.
+const DATAGRAM_MAX: usize = 1_500;
+/// Sequence numbers of one datagram's NACKs that are looked at: a whole second of video.
+const LOST_MAX: usize = 512;
 
 impl Shard {
     pub(super) fn on_datagram(
@@ -25,12 +31,16 @@ impl Shard {
         source: SocketAddr,
         local: Option<IpAddr>,
         bytes: &mut [u8],
+        handed_over: bool,
         now: Instant,
     ) {
         let result = match stun::classify(bytes) {
+            _ if bytes.len() > DATAGRAM_MAX => Err(Drop::Limit),
             PacketKind::Stun => self.on_stun(Path { remote: source, local }, bytes, now),
             kind @ (PacketKind::Dtls | PacketKind::RtpOrRtcp) => match self.by_address.get(&source) {
                 None => Err(Drop::UnknownSource),
+                // Handed over once already: two shards that disagree must not play ball with it.
+                Some(&Owner::At(_)) if handed_over => Err(Drop::UnknownSource),
                 Some(&Owner::At(shard)) => {
                     self.hand_over(shard, source, local, bytes);
                     Ok(())
@@ -48,19 +58,32 @@ impl Shard {
 
     /// The kernel brings packets of another shard's participant here: its network changed.
     fn learn_stray(&mut self, member: usize, address: SocketAddr, owner: ShardId) -> Result<(), Drop> {
-        let strays = &mut self.members[member].strays;
-        if strays.contains(&address) {
-            return Ok(());
+        match self.by_address.get(&address) {
+            Some(Owner::At(shard)) if *shard == owner && self.members[member].strays.contains(&address) => {
+                return Ok(());
+            }
+            // Somebody of ours has proven to be there; one spoofed request must not take the address away.
+            Some(&Owner::Here(other)) if self.holds(other, address) => return Err(Drop::UnknownSource),
+            _ => {}
         }
+        let strays = &mut self.members[member].strays;
+        strays.retain(|a| *a != address);
         if strays.len() >= self.limits.addresses_per_participant {
             let old = strays.remove(0);
-            self.by_address.remove(&old);
+            if matches!(self.by_address.get(&old), Some(Owner::At(shard)) if *shard == owner) {
+                self.by_address.remove(&old);
+            }
         }
         if !self.by_address.insert(address, Owner::At(owner)) {
             return Err(Drop::Limit);
         }
-        strays.push(address);
+        self.members[member].strays.push(address);
         Ok(())
+    }
+
+    fn holds(&self, member: usize, address: SocketAddr) -> bool {
+        let transport = self.members.get(member).and_then(|m| m.transport.as_ref());
+        transport.is_some_and(|t| t.addresses.contains(&address))
     }
 
     fn hand_over(&mut self, shard: ShardId, source: SocketAddr, local: Option<IpAddr>, bytes: &[u8]) {
@@ -109,11 +132,11 @@ impl Shard {
         let m = &mut self.members[member];
         let session = &m.registration.session;
         let mut egress = Vec::new();
-        for slot in &session.slots {
+        for (n, slot) in session.slots.iter().enumerate() {
             for (section, kind) in [(&slot.audio, MediaKind::Audio), (&slot.video, MediaKind::Video)] {
                 if let Some(section) = section {
                     let seed = self.rng.next() as u32;
-                    egress.push(Egress::new(section, kind, seed, self.limits.resend_floor_bytes, now));
+                    egress.push(Egress::new(section, kind, n, seed, self.limits.resend_floor_bytes, now));
                 }
             }
         }
@@ -135,14 +158,19 @@ impl Shard {
             transport.selected = path;
             transport.nominated |= nominate;
         }
-        if transport.addresses.contains(&path.remote) {
+        if transport.addresses.contains(&path.remote)
+            && self.by_address.get(&path.remote) == Some(&Owner::Here(member))
+        {
             return Ok(());
         }
+        transport.addresses.retain(|a| *a != path.remote);
         if transport.addresses.len() >= max {
             let selected = transport.selected.remote;
             let oldest = transport.addresses.iter().position(|a| *a != selected).ok_or(Drop::Limit)?;
             let old = transport.addresses.remove(oldest);
-            self.by_address.remove(&old);
+            if self.by_address.get(&old) == Some(&Owner::Here(member)) {
+                self.by_address.remove(&old);
+            }
         }
         if let Some(Owner::Here(before)) = self.by_address.get(&path.remote).copied()
             && before != member
@@ -185,8 +213,9 @@ impl Shard {
         if transport.srtp.is_none()
             && let Some(keys) = transport.dtls.keys()
         {
-            let inbound =
-                SrtpInbound::from_master(&keys.inbound).with_max_ssrcs(self.limits.streams_per_participant);
+            // A client may send RTCP under an SSRC of its own for each section, receiving ones too.
+            let sources = self.limits.streams_per_participant + transport.egress.len();
+            let inbound = SrtpInbound::from_master(&keys.inbound).with_max_ssrcs(sources);
             transport.srtp = Some((inbound, SrtpOutbound::from_master(&keys.outbound)));
             transport.report_due = now;
             let id = self.members[member].id();
@@ -218,8 +247,13 @@ impl Shard {
         if let Some(sequence) = picked.transport_cc {
             transport.arrivals.on_packet(sequence, now);
         }
+        let feedback_due = transport.arrivals.next_at();
         let payload = header.payload(packet).map_err(|_| Drop::BadPadding)?;
-        let stream = match transport.streams.iter().position(|s| s.ssrc == header.ssrc) {
+        let known = transport.streams.iter().position(|s| s.ssrc == header.ssrc);
+        if let Some(due) = feedback_due {
+            self.schedule(member, due);
+        }
+        let stream = match known {
             Some(found) => found,
             None => self.new_stream(member, &header, &picked, now)?,
         };
@@ -236,7 +270,6 @@ impl Shard {
         let (sequence, payload) = if is_repair {
             transport.streams[stream].on_packet(&header, codec, now);
             let Some((original, payload)) = rtp::split_rtx(payload) else {
-                self.reschedule(member, now);
                 return Ok(()); // padding that a bandwidth probe sends
             };
             let media = Role::Media { track, layer };
@@ -246,7 +279,13 @@ impl Shard {
             self.stats.repaired_packets += 1;
             (sequence, payload)
         } else {
-            (transport.streams[stream].on_packet(&header, codec, now), payload)
+            let stream = &mut transport.streams[stream];
+            let missing = stream.nack.missing();
+            let sequence = stream.on_packet(&header, codec, now);
+            if stream.nack.missing() > missing {
+                self.schedule(member, now + nack::REORDER_DELAY);
+            }
+            (sequence, payload)
         };
         let keyframe = is_keyframe(codec, payload);
         let plain = PlainPacket {
@@ -260,11 +299,10 @@ impl Shard {
             orientation: picked.orientation,
             keyframe,
         };
+        let m = &self.members[member];
         let generation = m.tracks[usize::from(track)].layers[usize::from(layer)].generation;
         let key = StreamKey { publisher: m.id(), track, layer, generation };
-        let result = self.accept(member, key, plain, now);
-        self.reschedule(member, now);
-        result
+        self.accept(member, key, plain, now)
     }
 
     /// An SSRC not seen before, in a packet whose tag was right.
@@ -305,8 +343,10 @@ impl Shard {
         let transport = self.members[member].transport.as_mut().ok_or(Drop::UnknownSource)?;
         let (inbound, _) = transport.srtp.as_mut().ok_or(Drop::NoKeys)?;
         let length = inbound.unprotect_rtcp(bytes).map_err(srtp_drop)?;
+        let mut lost_max = LOST_MAX;
         for packet in rtcp::Compound::new(&bytes[..length]) {
             match packet {
+                Ok(rtcp::Packet::Nack(nack)) => self.resend(member, &nack, &mut lost_max, now),
                 Ok(packet) => self.on_rtcp_packet(member, &packet, now),
                 Err(_) => return Err(Drop::MalformedRtp),
             }
@@ -323,7 +363,6 @@ impl Shard {
             rtcp::Packet::ReceiverReport(report) => {
                 report.blocks().for_each(|block| self.on_report_block(member, &block, now));
             }
-            rtcp::Packet::Nack(nack) => self.resend(member, nack, now),
             rtcp::Packet::Pli(pli) => self.on_keyframe_request(member, pli.media_ssrc, now),
             rtcp::Packet::Fir(fir) => {
                 fir.entries().for_each(|entry| self.on_keyframe_request(member, entry.ssrc, now));

@@ -16,10 +16,12 @@ use crate::transport::Path;
 
 /// Packets of one stream held together before they are forwarded: a GSO run is at most this long.
 const RUN_MAX: usize = 32;
-/// Sequence numbers of one NACK that are looked at: a whole second of video.
-const LOST_MAX: usize = 512;
-/// A layer is inactive after this long without a packet.
-pub(super) const LAYER_SILENCE: Duration = Duration::from_secs(2);
+/// From a layer's first packet, or its new size, to the look at all layers. Lower reacts sooner; higher looks less often
+/// at a publisher that changes its mind with every frame.
+pub(super) const LAYERS_SETTLE: Duration = Duration::from_millis(50);
+/// A layer is inactive after this long without a packet. Lower ends a freeze sooner when a publisher stops a layer;
+/// higher leaves a slow one (a still screen at two frames a second) alone.
+pub(super) const LAYER_SILENCE: Duration = Duration::from_millis(700);
 
 impl Layer {
     pub(super) fn new(ring: usize) -> Self {
@@ -30,6 +32,7 @@ impl Layer {
             last_packet: None,
             pixels: 0,
             keyframe_asked: None,
+            keyframe_pending: false,
         }
     }
 
@@ -74,9 +77,13 @@ impl Shard {
             let pixels = u32::from(width) * u32::from(height);
             resized = std::mem::replace(&mut layer.pixels, pixels) != pixels;
         }
-        let simulcast = track.layers.len() > 1;
-        if simulcast && (woke || resized) {
-            self.retarget_track(member, usize::from(key.track), now);
+        // Only the owner sees every layer, and it looks a little later: many changes make one look.
+        let owned = self.members[member].transport.is_some();
+        let track = &mut self.members[member].tracks[usize::from(key.track)];
+        if owned && track.layers.len() > 1 && (woke || resized) {
+            let at = track.look_at.map_or(now + LAYERS_SETTLE, |due| due.min(now + LAYERS_SETTLE));
+            track.look_at = Some(at);
+            self.schedule(member, at);
         }
         if self.run.member != member || self.run.key != key || self.run.packets.len() >= RUN_MAX {
             self.flush_run(now);
@@ -178,14 +185,23 @@ impl Shard {
     }
 
     /// Answers a subscriber's NACK from the publishers' rings: as RTX where agreed, else the very same packet.
-    pub(super) fn resend(&mut self, member: usize, nack: &rtcp::Nack<'_>, now: Instant) {
+    /// `lost_max` is what is left of the datagram's budget.
+    pub(super) fn resend(
+        &mut self,
+        member: usize,
+        nack: &rtcp::Nack<'_>,
+        lost_max: &mut usize,
+        now: Instant,
+    ) {
         let m = &self.members[member];
         let extensions = m.registration.session.extensions;
         let Some(mut transport) = self.members[member].transport.take() else { return };
         if let Some((_, outbound)) = transport.srtp.as_ref()
             && let Some(stream) = transport.egress.iter_mut().find(|e| e.ssrc == nack.media_ssrc)
         {
-            for lost in nack.lost().take(LOST_MAX) {
+            for lost in nack.lost() {
+                let Some(left) = lost_max.checked_sub(1) else { break };
+                *lost_max = left;
                 let Some((key, sequence, out)) = stream.origin(lost) else { continue };
                 let Some(packet) = self.held(key, sequence) else { continue };
                 if !stream.guard.allow(out, packet.payload.len() + 40, transport.rtt, now) {
@@ -251,10 +267,14 @@ impl Shard {
         else {
             return;
         };
-        if state.keyframe_asked.is_some_and(|at| now.saturating_duration_since(at) < interval) {
+        if let Some(due) = state.keyframe_asked.map(|at| at + interval).filter(|due| *due > now) {
+            // Not forgotten: whoever asks now may have come after the keyframe of the last request.
+            state.keyframe_pending = true;
+            self.schedule(member, due);
             return;
         }
         state.keyframe_asked = Some(now);
+        state.keyframe_pending = false;
         match m.registration.claim.owner() {
             Some(owner) if owner == self.id => self.send_pli(member, track, layer),
             Some(owner) => self.out.neighbour(Some(owner), Neighbour::Keyframe { publisher, track, layer }),
@@ -262,11 +282,28 @@ impl Shard {
         }
     }
 
+    /// A neighbour begins to want layers: it is told what it cannot have seen so far.
+    fn answer_want(&mut self, member: usize, track: u8, begun: u8, to: ShardId) {
+        let m = &self.members[member];
+        if m.transport.is_none() || begun == 0 {
+            return;
+        }
+        let (publisher, state) = (m.id(), &m.tracks[usize::from(track)]);
+        if state.layers.len() > 1 {
+            let layers = state.infos.clone();
+            self.out.neighbour(Some(to), Neighbour::Layers { publisher, track, layers });
+        }
+        for (layer, known) in (0u8..).zip(&state.layers) {
+            if let (1, Some(clock)) = (begun >> layer & 1, known.clock) {
+                self.out.neighbour(Some(to), Neighbour::Clock { publisher, track, layer, clock });
+            }
+        }
+    }
+
     pub(super) fn on_neighbour(&mut self, from: ShardId, message: Neighbour, now: Instant) {
         match message {
             Neighbour::Datagram { source, local, mut bytes } => {
-                self.on_datagram(source, local, &mut bytes, now);
-                // The sender hands over what comes from this address because we own it; it is in our table by now.
+                self.on_datagram(source, local, &mut bytes, true, now);
             }
             Neighbour::Want { publisher, track, layers } => {
                 let Some(&member) = self.by_id.get(&publisher) else {
@@ -276,10 +313,19 @@ impl Shard {
                     return;
                 };
                 let Some(state) = self.members[member].tracks.get_mut(usize::from(track)) else { return };
-                if layers == 0 {
-                    state.wants.remove(&from);
+                let before = if layers == 0 {
+                    state.wants.remove(&from).unwrap_or(0)
                 } else {
-                    state.wants.insert(from, layers);
+                    state.wants.insert(from, layers).unwrap_or(0)
+                };
+                self.answer_want(member, track, layers & !before, from);
+            }
+            Neighbour::Layers { publisher, track, layers } => {
+                let Some(&member) = self.by_id.get(&publisher) else { return };
+                let Some(state) = self.members[member].tracks.get_mut(usize::from(track)) else { return };
+                if layers.len() == state.layers.len() {
+                    state.infos = layers;
+                    self.retarget_track(member, usize::from(track), now);
                 }
             }
             Neighbour::Media { publisher, track, layer, generation, packets } => {

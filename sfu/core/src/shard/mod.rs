@@ -29,7 +29,7 @@ use trunkline_stun::IntegrityKey;
 
 use crate::dtls::DtlsIdentity;
 use crate::egress::{ClockReport, StreamKey};
-use crate::layers::View;
+use crate::layers::{LayerInfo, View};
 use crate::limits::Limits;
 use crate::packet::PlainPacket;
 use crate::repair::ring::PacketRing;
@@ -146,6 +146,15 @@ pub enum Neighbour {
         /// The report.
         clock: ClockReport,
     },
+    /// What the owner knows of a track's layers: a neighbour sees only those it wants.
+    Layers {
+        /// Publisher.
+        publisher: ParticipantId,
+        /// Its track.
+        track: u8,
+        /// Lowest first.
+        layers: Vec<LayerInfo>,
+    },
     /// A subscriber of the sender needs a keyframe.
     Keyframe {
         /// Publisher.
@@ -241,6 +250,8 @@ struct Layer {
     /// Pixels of the last keyframe whose size could be read.
     pixels: u32,
     keyframe_asked: Option<Instant>,
+    /// Somebody asked too soon after another; asked again when the interval is over.
+    keyframe_pending: bool,
 }
 
 struct Track {
@@ -251,6 +262,10 @@ struct Track {
     wants: BTreeMap<ShardId, u8>,
     /// What this shard last told the neighbours it wants.
     wanted: u8,
+    /// The layers as the owner last saw them.
+    infos: Vec<LayerInfo>,
+    /// A layer awoke or changed its size: when to look at all of them.
+    look_at: Option<Instant>,
 }
 
 struct Member {
@@ -334,7 +349,7 @@ impl Shard {
     /// Takes one input.
     pub fn handle(&mut self, input: Input<'_>, now: Instant) {
         match input {
-            Input::Datagram { source, local, bytes } => self.on_datagram(source, local, bytes, now),
+            Input::Datagram { source, local, bytes } => self.on_datagram(source, local, bytes, false, now),
             Input::Command(Command::Join(registration)) => self.on_join(registration, now),
             Input::Command(Command::Leave(participant)) => self.on_leave(participant, now),
             Input::Command(Command::View { participant, slots }) => self.on_view(participant, &slots, now),

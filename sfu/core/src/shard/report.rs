@@ -9,6 +9,8 @@ use crate::session::{Codec, MediaKind};
 
 /// Time between two reports. RFC 3550 §6.2 would allow less traffic; a second is what browsers expect.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// Between two reports at the least.
+const REPORT_INTERVAL_MIN: Duration = Duration::from_millis(200);
 /// The sender of feedback for transports that receive nothing of ours.
 const FEEDBACK_SSRC: u32 = 1;
 const CNAME: &str = "trunkline";
@@ -23,6 +25,7 @@ impl Shard {
     }
 
     pub(super) fn on_member_timer(&mut self, member: usize, now: Instant) {
+        self.ask_pending_keyframes(member, now);
         let Some(transport) = self.members[member].transport.as_ref() else {
             self.expire_unclaimed(member, now);
             return;
@@ -38,15 +41,32 @@ impl Shard {
         if transport.dtls_due.is_some_and(|due| due <= now) {
             self.pump_dtls(member, now);
         }
+        if self.members[member].tracks.iter().any(|t| t.look_at.is_some_and(|at| at <= now)) {
+            self.look_at_layers(member, now);
+        }
         self.send_nacks(member, now);
         self.send_arrivals(member, now);
         let due =
             self.members[member].transport.as_ref().is_some_and(|t| t.connected() && t.report_due <= now);
         if due {
             self.send_reports(member, now);
+            self.look_at_layers(member, now);
             self.retarget_member(member, now);
+            self.repeat_wants(member);
         }
         self.reschedule(member, now);
+    }
+
+    /// Keyframes asked for too soon after another; then the next wake for one that is still not due.
+    fn ask_pending_keyframes(&mut self, member: usize, now: Instant) {
+        let publisher = self.members[member].id();
+        for track in 0..self.members[member].tracks.len() {
+            for layer in 0..self.members[member].tracks[track].layers.len() {
+                if self.members[member].tracks[track].layers[layer].keyframe_pending {
+                    self.ask_keyframe(publisher, track as u8, layer as u8, now);
+                }
+            }
+        }
     }
 
     /// A clock became known: those who receive the track get it at once, so that lips are in step from the start.
@@ -54,8 +74,10 @@ impl Shard {
         let subscribers = self.members[member].tracks[track].subscribers.clone();
         for (subscriber, _) in subscribers {
             if let Some(transport) = self.members[subscriber].transport.as_mut() {
-                transport.report_due = now;
-                self.schedule(subscriber, now);
+                // Never sooner than a little after the last: a publisher may begin anew as often as it likes.
+                let at = (transport.reported_at + REPORT_INTERVAL_MIN).max(now);
+                transport.report_due = transport.report_due.min(at);
+                self.schedule(subscriber, at);
             }
         }
     }
@@ -116,6 +138,7 @@ impl Shard {
     fn send_reports(&mut self, member: usize, now: Instant) {
         let Some(transport) = self.members[member].transport.as_mut() else { return };
         transport.report_due = now + REPORT_INTERVAL;
+        transport.reported_at = now;
         let blocks: Vec<_> = transport.streams.iter_mut().filter_map(|s| s.report(now)).collect();
         let transport = self.members[member].transport.as_ref().expect("checked above");
         let mut senders = Vec::new();

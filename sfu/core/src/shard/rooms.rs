@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use trunkline_stun::IntegrityKey;
 
+use super::forward::{LAYER_SILENCE, LAYERS_SETTLE};
 use super::{
     Event, GoneReason, Layer, Member, Neighbour, Owner, ParticipantId, Registration, Shard, ShardId,
     SlotState, Track,
@@ -41,6 +42,8 @@ impl Shard {
                     subscribers: Vec::new(),
                     wants: early.remove(&(n as u8)).unwrap_or_default(),
                     wanted: 0,
+                    infos: vec![LayerInfo::default(); layers],
+                    look_at: None,
                 }
             })
             .collect();
@@ -236,11 +239,12 @@ impl Shard {
 
     /// Chooses the layers of everything this participant receives, and asks for the keyframes that takes.
     pub(super) fn retarget_member(&mut self, member: usize, now: Instant) {
-        for slot in 0..self.members[member].occupants.len() {
-            for kind in [MediaKind::Audio, MediaKind::Video] {
-                if let Some(egress) = self.egress_of(member, slot, kind) {
-                    self.retarget(member, slot, egress, now);
-                }
+        let streams = self.members[member].transport.as_ref().map_or(0, |t| t.egress.len());
+        for egress in 0..streams {
+            if let Some((publisher, track)) = self.retarget(member, egress, now)
+                && let Some(&other) = self.by_id.get(&publisher)
+            {
+                self.update_wants(other, usize::from(track));
             }
         }
     }
@@ -249,46 +253,79 @@ impl Shard {
     pub(super) fn retarget_track(&mut self, member: usize, track: usize, now: Instant) {
         let subscribers = self.members[member].tracks[track].subscribers.clone();
         for (subscriber, egress) in subscribers {
-            if let Some(slot) = self.slot_of(subscriber, egress) {
-                self.retarget(subscriber, slot, egress, now);
+            self.retarget(subscriber, egress, now);
+        }
+        self.update_wants(member, track);
+    }
+
+    /// At the owner: looks at a track's layers, and tells everyone who chooses among them if something changed.
+    pub(super) fn look_at_layers(&mut self, member: usize, now: Instant) {
+        for track in 0..self.members[member].tracks.len() {
+            let publisher = self.members[member].id();
+            let state = &mut self.members[member].tracks[track];
+            if state.layers.len() < 2 {
+                continue;
             }
+            let seen = |l: &Layer| LayerInfo { active: l.active(now), pixels: l.pixels };
+            let infos: Vec<_> = state.layers.iter().map(seen).collect();
+            // Again when the first of the active ones may have fallen silent.
+            let last = state.layers.iter().filter(|l| l.active(now)).filter_map(|l| l.last_packet).min();
+            state.look_at = last.map(|at| (at + LAYER_SILENCE).max(now + LAYERS_SETTLE));
+            let next = state.look_at;
+            let changed = infos != state.infos;
+            if let Some(at) = next {
+                self.schedule(member, at);
+            }
+            if !changed {
+                continue;
+            }
+            let state = &mut self.members[member].tracks[track];
+            state.infos.clone_from(&infos);
+            for &shard in state.wants.keys() {
+                let layers = infos.clone();
+                self.out.neighbour(Some(shard), Neighbour::Layers { publisher, track: track as u8, layers });
+            }
+            self.retarget_track(member, track, now);
         }
     }
 
-    fn slot_of(&self, member: usize, egress: usize) -> Option<usize> {
-        let slots = self.members[member].registration.session.slots.len();
-        (0..slots).find(|&slot| {
-            [MediaKind::Audio, MediaKind::Video]
-                .iter()
-                .any(|&k| self.egress_of(member, slot, k) == Some(egress))
-        })
-    }
-
-    fn retarget(&mut self, member: usize, slot: usize, egress: usize, now: Instant) {
+    /// Chooses the layer of one stream; returns what fills it. The caller updates the neighbours' wants.
+    fn retarget(&mut self, member: usize, egress: usize, now: Instant) -> Option<(ParticipantId, u8)> {
         let m = &self.members[member];
-        let Some(transport) = m.transport.as_ref().filter(|t| t.connected()) else { return };
+        let transport = m.transport.as_ref().filter(|t| t.connected())?;
         let stream = &transport.egress[egress];
-        let Some((publisher, track)) = stream.source else { return };
-        let Some(&other) = self.by_id.get(&publisher) else { return };
-        let infos: Vec<_> = self.members[other].tracks[usize::from(track)]
-            .layers
-            .iter()
-            .map(|l| LayerInfo { active: l.active(now), pixels: l.pixels })
-            .collect();
+        let (publisher, track) = stream.source?;
+        let &other = self.by_id.get(&publisher)?;
+        let infos = &self.members[other].tracks[usize::from(track)].infos;
         let target = match stream.kind {
             MediaKind::Audio => Some(0),
-            MediaKind::Video => layers::select(&infos, m.views[slot]).map(|l| l as u8),
+            MediaKind::Video => layers::select(infos, m.views[stream.slot]).map(|l| l as u8),
         };
-        let Some(transport) = self.members[member].transport.as_mut() else { return };
+        let transport = self.members[member].transport.as_mut()?;
         let stream = &mut transport.egress[egress];
         match target {
             Some(layer) => stream.target = Some(layer),
             None => stream.pause(),
         }
-        let waits = stream.waits_for_keyframe();
-        self.update_wants(other, usize::from(track));
-        if let (true, Some(layer)) = (waits, target) {
+        if let (true, Some(layer)) = (stream.waits_for_keyframe(), target) {
             self.ask_keyframe(publisher, track, layer, now);
+        }
+        Some((publisher, track))
+    }
+
+    /// Says again what this shard wants for a participant's streams: a queue between shards may have overflowed.
+    pub(super) fn repeat_wants(&mut self, member: usize) {
+        let Some(transport) = self.members[member].transport.as_ref() else { return };
+        let sources: Vec<_> = transport.egress.iter().filter_map(|e| e.source).collect();
+        for (publisher, track) in sources {
+            let Some(other) = self.by_id.get(&publisher).map(|&other| &self.members[other]) else { continue };
+            if other.transport.is_none() {
+                let layers = other.tracks[usize::from(track)].wanted;
+                self.out.neighbour(
+                    other.registration.claim.owner(),
+                    Neighbour::Want { publisher, track, layers },
+                );
+            }
         }
     }
 

@@ -32,6 +32,7 @@ pub(crate) struct Client {
 
 pub(crate) struct World {
     pub(crate) now: Instant,
+    start: Instant,
     pub(crate) shards: Vec<Shard>,
     pub(crate) clients: Vec<Client>,
     pub(crate) events: Vec<Event>,
@@ -53,6 +54,7 @@ impl World {
         let shard = |n| Shard::new(ShardId(n), Limits::default(), identity(), seed + u64::from(n));
         Self {
             now,
+            start: now,
             shards: (0..shards).map(shard).collect(),
             clients: Vec::new(),
             events: Vec::new(),
@@ -87,6 +89,11 @@ impl World {
         let (up, down) = (Link::new(seed, self.link), Link::new(seed + 1, self.link));
         self.clients.push(Client { id, peer, address, shard, up, down, datagrams: 0 });
         n
+    }
+
+    /// The clients' wall clock, as NTP's 32.32 seconds.
+    pub(crate) fn ntp(&self) -> u64 {
+        (((self.now - self.start).as_nanos() << 32) / 1_000_000_000) as u64 + (1 << 40)
     }
 
     pub(crate) fn leave(&mut self, client: usize) {
