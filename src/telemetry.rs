@@ -1,5 +1,7 @@
 //! Logs and metrics of the process.
 
+use std::io::IsTerminal;
+
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 
@@ -16,7 +18,10 @@ const QUIET: &str = "rtc_dtls=error";
 pub fn start_logging(log: &Log) {
     // What is configured comes last, so that it can name the library too.
     let filter = EnvFilter::new(format!("{QUIET},{}", log.level.as_str()));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     // A process that embeds the server may log already: then its choice stands.
     let _ = match log.format {
         LogFormat::Text => builder.try_init(),

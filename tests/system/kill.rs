@@ -106,7 +106,8 @@ async fn whole_log(server: &Server, token: &str, conv: &str) -> Vec<(u64, String
                 break frame;
             }
         };
-        let messages = page["messages"].as_array().unwrap_or_else(|| panic!("{page}"));
+        assert_eq!(page["t"], "page", "{page}");
+        let messages = page["messages"].as_array().expect("a page has messages");
         if messages.is_empty() {
             return log;
         }

@@ -71,9 +71,9 @@ impl Server {
         let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
         let mut said = Vec::new();
         let ready = loop {
-            let Some(Ok(line)) = lines.next() else {
-                panic!("the server ended ({:?}): {said:#?}", child.wait());
-            };
+            let line = lines.next().and_then(Result::ok);
+            assert!(line.is_some(), "the server ended: {said:#?}");
+            let line = line.expect("just checked");
             let entry: Value = serde_json::from_str(&line).unwrap_or_default();
             if entry["message"] == "ready" {
                 break entry;

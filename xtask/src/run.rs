@@ -1,5 +1,6 @@
 //! `cargo xtask run`: from a bare checkout to two links that log in as two people.
 
+use std::net::{IpAddr, UdpSocket};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -8,42 +9,40 @@ use crate::step::{self, say};
 use crate::{announce, root, server_binary};
 
 /// What makes a developer's server convenient; never the default of `trunkline serve`. Set variables win.
-const DEMO_SETTINGS: [(&str, &str); 2] = [
-    ("TRUNKLINE_SIGNALING__DEMO_LOGINS", "true"),
+fn demo_settings() -> Vec<(&'static str, String)> {
     // One machine is client, relay and SFU at once, so the relay must reach the machine's own addresses.
-    (
-        "TRUNKLINE_TURN__ALLOW_PEERS",
-        r#"["127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"]"#,
-    ),
-];
+    let mut peers = vec!["127.0.0.0/8".to_owned(), "::1/128".to_owned()];
+    peers.extend(own_address().map(|ip| format!("{ip}/32")));
+    let settings = [
+        ("TRUNKLINE_SIGNALING__DEMO_LOGINS", "true".to_owned()),
+        ("TRUNKLINE_TURN__ALLOW_PEERS", format!("{peers:?}")),
+    ];
+    settings.into_iter().filter(|(name, _)| std::env::var_os(name).is_none()).collect()
+}
+
+/// The address that this machine's default route starts from. Connecting a UDP socket sends nothing.
+fn own_address() -> Option<IpAddr> {
+    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
+    socket.connect("192.0.2.1:9").ok()?;
+    socket.local_addr().ok().map(|address| address.ip())
+}
 
 /// Sets up, builds, and becomes the server; `arguments` go to `trunkline serve`.
 pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
     Setup::page()?;
     build_server()?;
-    for (name, value) in DEMO_SETTINGS {
-        if std::env::var_os(name).is_none() {
-            // The server and the announcer both inherit it.
-            step::note(&format!("{name}={value}"));
-        }
+    let settings = demo_settings();
+    for (name, value) in &settings {
+        step::note(&format!("{name}={value}"));
     }
-    let with_demo_settings = |command: &mut Command| {
-        for (name, value) in DEMO_SETTINGS {
-            if std::env::var_os(name).is_none() {
-                command.env(name, value);
-            }
-        }
-    };
     let config = announce::config_arguments(arguments);
     let mut announcer = Command::new(std::env::current_exe()?);
-    announcer.arg(announce::COMMAND).args(config).current_dir(root());
-    with_demo_settings(&mut announcer);
+    announcer.arg(announce::COMMAND).args(config).envs(settings.clone()).current_dir(root());
     announcer.spawn()?;
 
     say("trunkline serve (Ctrl-C stops it)");
     let mut server = Command::new(server_binary());
-    server.arg("serve").args(arguments).current_dir(root());
-    with_demo_settings(&mut server);
+    server.arg("serve").args(arguments).envs(settings).current_dir(root());
     // This process becomes the server, so that Ctrl-C reaches it and nothing outlives it.
     Err(anyhow::Error::new(server.exec()).context(format!("cannot start {}", server_binary().display())))
 }
