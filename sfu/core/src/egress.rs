@@ -8,37 +8,17 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::packet::PlainPacket;
+use crate::ids::ParticipantId;
+use crate::packet::{ClockReport, PlainPacket, StreamKey};
 use crate::repair::resend::ResendGuard;
 use crate::rtp::{self, Fields};
 use crate::session::{Codec, CodecMapping, ExtensionIds, MediaKind, ReceiveSection};
-use crate::shard::ParticipantId;
 
 /// Segments remembered for late packets and retransmissions.
 const SEGMENTS_MAX: usize = 8;
 /// A publisher's jump by more than this is not passed on: two of them would carry a subscriber's SRTP roll-over
 /// counter astray (RFC 3711 §3.3.1), for this occupant of the slot and every later one.
 const JUMP_MAX: u64 = 1_000;
-
-/// One ingress stream, whoever owns it: a new SSRC for the same layer is a new generation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct StreamKey {
-    pub publisher: ParticipantId,
-    pub track: u8,
-    pub layer: u8,
-    pub generation: u32,
-}
-
-/// A publisher's clock: its last sender report, and when it came.
-#[derive(Clone, Copy, Debug)]
-pub struct ClockReport {
-    /// NTP timestamp, 32.32 fixed point seconds.
-    pub ntp: u64,
-    /// RTP timestamp of the same instant.
-    pub rtp: u32,
-    /// Arrival at this node.
-    pub at: Instant,
-}
 
 struct Segment {
     key: StreamKey,

@@ -14,6 +14,7 @@ pub mod congestion;
 pub mod drop;
 pub mod dtls;
 mod egress;
+mod ids;
 mod ingress;
 pub mod layers;
 pub mod limits;

@@ -1,8 +1,11 @@
 //! A decrypted packet as the router sees it: parsed once, shared by every subscriber, the ring and the neighbours.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 
 use crate::codec::vp8;
+use crate::ids::ParticipantId;
 use crate::session::Codec;
 
 /// One plain RTP packet of one layer of one track. Cloning shares the payload.
@@ -26,4 +29,24 @@ pub struct PlainPacket {
     pub keyframe: bool,
     /// VP8's descriptor, where the codec is VP8 and it parsed.
     pub vp8: Option<vp8::Descriptor>,
+}
+
+/// One ingress stream, whoever owns it: a new SSRC for the same layer is a new generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StreamKey {
+    pub publisher: ParticipantId,
+    pub track: u8,
+    pub layer: u8,
+    pub generation: u32,
+}
+
+/// A publisher's clock: its last sender report, and when it came.
+#[derive(Clone, Copy, Debug)]
+pub struct ClockReport {
+    /// NTP timestamp, 32.32 fixed point seconds.
+    pub ntp: u64,
+    /// RTP timestamp of the same instant.
+    pub rtp: u32,
+    /// Arrival at this node.
+    pub at: Instant,
 }

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use super::{Layer, Neighbour, ParticipantId, Run, Shard, ShardId};
 use crate::codec::vp8;
 use crate::drop::Drop;
-use crate::egress::{Egress, StreamKey};
-use crate::packet::PlainPacket;
+use crate::egress::Egress;
+use crate::packet::{ClockReport, PlainPacket, StreamKey};
 use crate::repair::ring::PacketRing;
 use crate::rtcp;
 use crate::session::{Codec, ExtensionIds, MediaKind};
@@ -174,7 +174,7 @@ impl Shard {
         subscriber: usize,
         egress: usize,
         run: &Run,
-    ) -> Option<(crate::egress::ClockReport, crate::egress::ClockReport)> {
+    ) -> Option<(ClockReport, ClockReport)> {
         let transport = self.members[subscriber].transport.as_ref()?;
         let current = transport.egress[egress].current()?;
         if current == run.key || (current.publisher, current.track) != (run.key.publisher, run.key.track) {

@@ -28,10 +28,10 @@ use slab::Slab;
 use trunkline_stun::IntegrityKey;
 
 use crate::dtls::DtlsIdentity;
-use crate::egress::{ClockReport, StreamKey};
+pub use crate::ids::{ParticipantId, RoomId, ShardId};
 use crate::layers::{LayerInfo, View};
 use crate::limits::Limits;
-use crate::packet::PlainPacket;
+use crate::packet::{ClockReport, PlainPacket, StreamKey};
 use crate::repair::ring::PacketRing;
 use crate::session::NegotiatedSession;
 use crate::stats::Stats;
@@ -39,19 +39,6 @@ use crate::table::Table;
 use crate::transport::Transport;
 use outbox::Outbox;
 pub use outbox::Transmit;
-
-/// A participant of a room: one negotiated transport. Unique for the life of the process, and growing: joins come in
-/// ascending order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ParticipantId(pub u64);
-
-/// The routing scope of one call. Unique for the life of the process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RoomId(pub u64);
-
-/// A shard of this node, counted from 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ShardId(pub u16);
 
 /// Which shard owns a transport: decided once, by the first authenticated packet.
 #[derive(Debug, Default)]
