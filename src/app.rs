@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::Context;
 use axum::Router;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -50,6 +50,31 @@ pub struct App {
     ops: Option<Listener>,
     sfu: Option<Sfu>,
     turn: Option<Relay>,
+}
+
+/// SIGTERM and SIGINT. Listen before the start: a process that is told to stop while it starts must not die of it.
+#[derive(Debug)]
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// Takes over both signals for the rest of the process's life.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn listen() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Waits for the next one, and gives its name.
+    pub async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
 }
 
 /// One axum server: it stops accepting when told, and ends when its requests have.
@@ -123,22 +148,14 @@ impl App {
         self.ops.as_ref().map(|listener| listener.address)
     }
 
-    /// Serves until SIGTERM or SIGINT, then stops gracefully. A second signal stops at once.
-    ///
-    /// # Errors
-    /// Signals cannot be listened to.
-    pub async fn run(self) -> anyhow::Result<()> {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut told =
-            async || tokio::select! { _ = terminate.recv() => "SIGTERM", _ = interrupt.recv() => "SIGINT" };
-        let name = told().await;
-        tracing::info!(signal = name, "stopping");
+    /// Serves until told to stop, then stops gracefully; told again, at once.
+    pub async fn run(self, mut signals: Signals) {
+        let signal = signals.next().await;
+        tracing::info!(signal, "stopping");
         tokio::select! {
             () = self.shutdown() => tracing::info!("stopped"),
-            name = told() => tracing::warn!(signal = name, "stopped at once"),
+            signal = signals.next() => tracing::warn!(signal, "stopped at once"),
         }
-        Ok(())
     }
 
     /// Stops everything, in order. Returns when the last service has.

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 
-use crate::app::{App, Roles};
+use crate::app::{App, Roles, Signals};
 use crate::config::Config;
 use crate::secrets::Secrets;
 use crate::telemetry;
@@ -148,8 +148,9 @@ fn run(cli: Cli) -> anyhow::Result<()> {
 fn serve(config: Config, roles: Roles) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(async {
-        let app = App::start(config, roles).await?;
-        app.run().await
+        let signals = Signals::listen()?;
+        App::start(config, roles).await?.run(signals).await;
+        Ok(())
     });
     // Whatever still blocks (a name look-up, a stuck disk) must not keep a stopped server alive.
     runtime.shutdown_timeout(Duration::from_secs(2));

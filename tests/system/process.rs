@@ -43,6 +43,14 @@ async fn the_operators_port_tells_health_readiness_and_metrics() {
     assert_eq!(status, 404, "metrics are not public");
 }
 
+#[test]
+fn sigterm_in_the_first_moment_is_a_graceful_stop_too() {
+    let data = DataDir::new();
+    for role in ["turn", "signaling", "signaling,sfu,turn"] {
+        assert!(Server::start(&data, &["--role", role], &[]).terminate().success(), "{role}");
+    }
+}
+
 #[tokio::test]
 async fn sigterm_says_bye_and_ends_with_success() {
     let data = DataDir::new();
