@@ -49,7 +49,7 @@ pub struct Limits {
     /// Members of one conversation. Default 256. A message to it is queued for each member's devices.
     pub members: usize,
     /// Legs of one call, ringing devices included. Default 128: a `call` frame then has some 12 KB. Beyond it devices
-    /// ring without being listed, and joining is refused.
+    /// ring without being listed, whoever joins takes the place of one that is not in it, and only when all are joining is refused.
     pub legs: usize,
     /// `send` of one device. Default 20/s, burst 60.
     pub sends: Rate,

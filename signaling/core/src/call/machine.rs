@@ -76,7 +76,8 @@ impl Call {
         if context.engaged_elsewhere {
             return Err(Refusal::Busy);
         }
-        if self.legs.len() >= context.legs_max && !self.legs.contains_key(party) {
+        let full = self.legs.len() >= context.legs_max && !self.legs.contains_key(party);
+        if full && !self.forget_one() {
             return Err(Refusal::Conflict("the call is full"));
         }
         let transport = Transport::Awaited(context.now.after(context.timing.lease));
@@ -328,6 +329,15 @@ impl Call {
             }
             leg.transport = Transport::None;
         }
+    }
+
+    /// Takes out a leg that is not in the call, so that devices which only rang, or left, keep nobody from joining. One
+    /// that still rings goes on to, unlisted.
+    fn forget_one(&mut self) -> bool {
+        let idle = [LegState::AnsweredElsewhere, LegState::Left, LegState::Declined, LegState::Ringing];
+        let of = |state| self.legs.iter().find(|(_, leg)| leg.state == state).map(|(party, _)| party.clone());
+        let Some(party) = idle.into_iter().find_map(of) else { return false };
+        self.legs.remove(&party).is_some()
     }
 
     fn user_has(&self, user: &UserId, state: LegState) -> bool {

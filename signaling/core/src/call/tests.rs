@@ -320,6 +320,20 @@ fn strangers_and_crowds() {
         let _ = w.handle(&Input::Ringing(party(&format!("b/{n}")))).unwrap();
     }
     assert_eq!(w.call.legs.len(), 16);
-    assert!(matches!(w.handle(&accept("b/99")), Err(Refusal::Conflict(_))));
-    w.ok(&accept("b/3"));
+    // One that found no room in the list answers all the same.
+    w.ok(&accept("b/99"));
+    assert_eq!(w.call.legs.len(), 16);
+    assert!(matches!(w.handle(&accept("b/3")), Err(Refusal::Conflict(_))));
+}
+
+#[test]
+fn devices_that_only_ring_keep_nobody_out() {
+    let mut world = World::new(&["a", "b", "c"], "a/1");
+    for n in 0..20 {
+        let _ = world.handle(&Input::Ringing(party(&format!("b/{n}")))).unwrap();
+    }
+    assert_eq!(world.call.legs.len(), 16);
+    assert_eq!(world.handle(&Input::Accept(party("c/1"), AV)), Ok(Step::Changed));
+    assert!(world.call.has_joined(&party("c/1")) && world.call.has_joined(&party("a/1")));
+    assert_eq!(world.call.legs.len(), 16);
 }
