@@ -74,6 +74,8 @@ pub struct Outgoing<F> {
     lagging: BTreeSet<ConversationId>,
     /// Pulled last: lagging conversations take turns.
     pulled_last: Option<ConversationId>,
+    /// How far the log of that one was known to reach when it was asked for.
+    asked_to: u64,
     behind: F,
 }
 
@@ -87,6 +89,7 @@ impl<F: AsRef<[u8]> + Clone> Outgoing<F> {
             cursors: BTreeMap::new(),
             lagging: BTreeSet::new(),
             pulled_last: None,
+            asked_to: 0,
             behind,
         }
     }
@@ -202,18 +205,21 @@ impl<F: AsRef<[u8]> + Clone> Outgoing<F> {
         });
         let conv = after_last.or_else(|| self.lagging.first())?.clone();
         self.pulled_last = Some(conv.clone());
-        let sent = self.cursors.get(&conv)?.sent;
-        Some((conv, sent))
+        let cursor = self.cursors.get(&conv)?;
+        self.asked_to = cursor.target;
+        Some((conv.clone(), cursor.sent))
     }
 
     /// The answer to [`Self::next_pull`]: messages in ascending order, the oldest that the store has above the cursor.
-    /// None at all means that there is nothing (any more) up to the target. `gap` makes the frame that tells of missing
+    /// None at all means that there is nothing (any more) up to the target of then. `gap` makes the frame that tells of missing
     /// ones, first and last.
     pub fn pulled(&mut self, conv: &ConversationId, messages: Vec<(u64, F)>, gap: impl Fn(u64, u64) -> F) {
         let Some(mut cursor) = self.cursors.get(conv).copied() else { return };
-        if messages.is_empty() && cursor.sent < cursor.target {
-            self.enqueue(Kind::Log, gap(cursor.sent + 1, cursor.target));
-            cursor.sent = cursor.target;
+        // What came after the store was asked is not missing.
+        let asked_to = self.asked_to.min(cursor.target);
+        if messages.is_empty() && cursor.sent < asked_to {
+            self.enqueue(Kind::Log, gap(cursor.sent + 1, asked_to));
+            cursor.sent = asked_to;
         }
         for (seq, frame) in messages {
             if seq <= cursor.sent {

@@ -58,7 +58,9 @@ fn a_hole_is_pulled_before_what_follows() {
 fn what_the_store_no_longer_has_is_told() {
     let mut q = queue(1_000);
     q.subscribe(&conv(1), 0, 9);
+    assert_eq!(q.next_pull(), Some((conv(1), 0)));
     q.pulled(&conv(1), vec![(4, frame(4))], gap);
+    assert_eq!(q.next_pull(), Some((conv(1), 4)));
     q.pulled(&conv(1), Vec::new(), gap);
     assert_eq!(drain(&mut q), ["gap 1 3", "0000000004", "gap 5 9"]);
     assert!(q.is_idle());
@@ -204,4 +206,18 @@ proptest! {
         }
         prop_assert_eq!(held, log);
     }
+}
+
+/// The store had nothing when it was asked; then a message came.
+#[test]
+fn what_comes_during_a_pull_is_not_missing() {
+    let mut q = queue(1_000);
+    q.subscribe(&conv(1), 0, 2);
+    assert_eq!(q.next_pull(), Some((conv(1), 0)));
+    let _ = q.message(&conv(1), 3, &frame(3));
+    q.pulled(&conv(1), Vec::new(), gap);
+    assert_eq!(q.next_pull(), Some((conv(1), 2)));
+    q.pulled(&conv(1), vec![(3, frame(3))], gap);
+    assert_eq!(drain(&mut q), ["gap 1 2", "0000000003"]);
+    assert!(q.is_idle());
 }
