@@ -50,6 +50,7 @@ everywhere!(
     busy_is_a_call_born_ended,
     deadlines_are_found,
     removal_ends_a_leg,
+    who_was_removed_does_not_come_back_by_another_way,
 );
 
 fn in_a_folder() -> (SqliteStore, tempfile::TempDir) {

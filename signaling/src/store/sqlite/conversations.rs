@@ -200,6 +200,9 @@ fn touch(db: &Connection, conv: &ConversationId, rev: u64) -> Result<(), StoreEr
         "UPDATE conversation SET epoch = epoch + 1, epoch_rev = ?2, pair_key = NULL, rev = ?2 WHERE id = ?1",
     )?
     .execute(params![conv.as_str(), rev])?;
+    // Its live call is no longer that of a pair: who has left must not come back into it by ringing the other elsewhere.
+    db.prepare_cached("UPDATE call SET scope = 'conversation:' || conv WHERE conv = ?1 AND active = 1")?
+        .execute([conv.as_str()])?;
     Ok(())
 }
 

@@ -428,3 +428,18 @@ pub(super) async fn removal_ends_a_leg(store: Arc<impl Store>) {
     let again = store.move_call(&call("k"), Input::Accept(party("c/1"), AV), rules(T0));
     assert_eq!(code(again).await, Some(ErrorCode::NotMember));
 }
+
+pub(super) async fn who_was_removed_does_not_come_back_by_another_way(store: Arc<impl Store>) {
+    pair(&*store).await;
+    store.create_conversation(new("titled", "a", &["b"], Some("T"))).await.unwrap();
+    invite(&*store, "k", "titled", "a/1").await.unwrap();
+    step(&*store, "k", Input::Accept(party("b/1"), AV)).await;
+    store.add_member(&conv("titled"), &user("a"), &user("c"), BOUNDS, rules(T0)).await.unwrap();
+    step(&*store, "k", Input::Accept(party("c/1"), AV)).await;
+    store.remove_member(&conv("titled"), &user("a"), &user("b"), rules(T0)).await.unwrap();
+    // The call was of this pair once.
+    let rung = invite(&*store, "l", "pair", "b/1").await.unwrap();
+    assert_eq!((rung.call.id, rung.call.reason), (call("l"), Some(EndReason::Busy)));
+    let held = store.call(&call("k"), None).await.unwrap().unwrap();
+    assert!(held.is_live() && !held.has_joined(&party("b/1")));
+}
