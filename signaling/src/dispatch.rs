@@ -1,6 +1,6 @@
 //! From hints to links: what changed is read once and handed to everyone here who listens.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use trunkline_signaling_api::{Receipt, ServerFrame, TypingBy};
 use trunkline_signaling_core::{
@@ -110,16 +110,21 @@ async fn show_members(shared: &Shared, conv: &ConversationId) -> Result<(), Stor
         if roster.heads.iter().any(|(user, _)| *user == link.party.user) {
             continue;
         }
-        // It was a member until now: the head without it says so.
-        if let Some((_, head)) = roster.heads.first() {
-            let frame = ServerFrame::Conversation(head.clone());
-            link.push(Class::State(StateKey::Head(conv.clone())), &frame);
-        }
-        shared.hub.unwatch(conv, &link);
-        link.unsubscribe(conv);
+        dismiss(shared, conv, &roster, &link);
     }
     shared.hub.note(conv, Some(roster.epoch), None);
     Ok(())
+}
+
+/// Tells one link that its user is no longer a member, and no more of the conversation.
+fn dismiss(shared: &Shared, conv: &ConversationId, roster: &Roster, link: &Arc<Link>) {
+    // It was a member until now: the head without it says so.
+    if let Some((_, head)) = roster.heads.first() {
+        let frame = ServerFrame::Conversation(head.clone());
+        link.push(Class::State(StateKey::Head(conv.clone())), &frame);
+    }
+    shared.hub.unwatch(conv, link);
+    link.unsubscribe(conv);
 }
 
 /// Tells one link of a conversation's membership; from now on it hears of a conversation it did not know.
@@ -127,9 +132,9 @@ fn show_roster(shared: &Shared, conv: &ConversationId, roster: &Roster, link: &A
     let Some((_, head)) = roster.heads.iter().find(|(user, _)| *user == link.party.user) else { return };
     let frame = ServerFrame::Conversation(head.clone());
     link.push(Class::State(StateKey::Head(conv.clone())), &frame);
+    // If it is new to it: everything since its joining. Before it listens, or it would not keep what it hears.
+    link.subscribe(conv, head.min_seq.saturating_sub(1), head.last_seq);
     if shared.hub.watch(conv, link) {
-        // New to it: everything since its joining.
-        link.subscribe(conv, head.min_seq.saturating_sub(1), head.last_seq);
         if let Some(call) = &roster.call {
             push_call(link, call);
         }
@@ -178,22 +183,54 @@ async fn repair(shared: &Shared, changed: &Changed) -> Result<(), StoreError> {
 }
 
 /// What changed between the reading of a new session's state (at revision `rev`) and its listening.
-pub(crate) async fn catch_up_link(shared: &Shared, link: &Arc<Link>, rev: u64) -> Result<(), StoreError> {
-    let changes = shared.store.changes(Some(rev), REPAIR_CONVERSATIONS_MAX).await?;
-    for changed in &changes.conversations {
-        let conv = &changed.conv;
-        if !link.is_subscribed(conv) {
-            if let Some(roster) = shared.store.roster(conv).await? {
-                show_roster(shared, conv, &roster, link);
-            }
-            continue;
+///
+/// What is read here may be older than what the bus brought meanwhile, and takes its place in the queue: so it is read
+/// until there is nothing newer.
+pub(crate) async fn catch_up_link(shared: &Shared, link: &Arc<Link>, mut rev: u64) -> Result<(), StoreError> {
+    let mut told = HashMap::new();
+    loop {
+        let changes = shared.store.changes(Some(rev), REPAIR_CONVERSATIONS_MAX).await?;
+        let mut again = changes.more;
+        for changed in &changes.conversations {
+            again |= catch_up_with(shared, link, changed, &mut told).await?;
         }
-        link.hint(conv, changed.last_seq);
-        if let Some((call, _)) = &changed.call
-            && let Some(call) = shared.store.call(call, Some(&link.party.user)).await?
-        {
-            push_call(link, &call);
+        if !again {
+            return Ok(());
+        }
+        rev = changes.rev;
+    }
+}
+
+/// `told`: the calls that the link was given, with their versions. Says whether it was given anything.
+async fn catch_up_with(
+    shared: &Shared,
+    link: &Arc<Link>,
+    changed: &Changed,
+    told: &mut HashMap<CallId, u64>,
+) -> Result<bool, StoreError> {
+    let (conv, user) = (&changed.conv, &link.party.user);
+    let mut pushed = false;
+    if changed.membership
+        && let Some(roster) = shared.store.roster(conv).await?
+    {
+        if roster.heads.iter().any(|(member, _)| member == user) {
+            show_roster(shared, conv, &roster, link);
+            pushed = true;
+        } else if link.is_subscribed(conv) {
+            dismiss(shared, conv, &roster, link);
         }
     }
-    Ok(())
+    if !link.is_subscribed(conv) {
+        return Ok(pushed);
+    }
+    link.hint(conv, changed.last_seq);
+    if let Some((call, ver)) = &changed.call
+        && told.get(call) != Some(ver)
+        && let Some(call) = shared.store.call(call, Some(user)).await?
+    {
+        push_call(link, &call);
+        told.insert(call.id, call.ver);
+        pushed = true;
+    }
+    Ok(pushed)
 }

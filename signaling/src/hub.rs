@@ -110,9 +110,14 @@ impl Hub {
         }
     }
 
-    /// Lets a link hear of a conversation. `false`: it did already.
+    /// Lets a link hear of a conversation. `false`: it did already, or it has left.
     pub(crate) fn watch(&self, conv: &ConversationId, link: &Arc<Link>) -> bool {
         let mut inner = self.lock();
+        let links = inner.users.get(&link.party.user).map_or(&[][..], Vec::as_slice);
+        if !links.iter().any(|other| Arc::ptr_eq(other, link)) {
+            // Nobody would take it out again.
+            return false;
+        }
         let watched = inner.watched.entry(conv.clone()).or_default();
         if watched.links.iter().any(|other| Arc::ptr_eq(other, link)) {
             return false;

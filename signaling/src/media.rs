@@ -1,6 +1,6 @@
 //! From the media plane's events to calls and sessions.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::sync::mpsc;
 use trunkline_signaling_api::{MediaGone, Party, ServerFrame, Slots};
@@ -11,6 +11,11 @@ use trunkline_signaling_core::{
 use trunkline_units::CallId;
 
 use crate::{frame::Frame, ports::MediaEvent, service::Shared, store::StoreError};
+
+/// How often, and how long apart, an event is tried on a store that is not available. More: longer failures lose nothing,
+/// and what came after waits longer.
+const TRIES: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(250);
 
 /// Follows the media plane until it is gone.
 pub(crate) async fn run(shared: Arc<Shared>, mut events: mpsc::Receiver<MediaEvent>) {
@@ -56,7 +61,15 @@ fn tell_gone(shared: &Shared, call: &CallId, party: &Party, why: String) {
 
 /// `false`: the call is over, or the party not in it.
 async fn apply(shared: &Shared, call: &CallId, input: Input, party: Option<&Party>) -> bool {
-    match shared.calls.apply(call, input).await {
+    let mut result = shared.calls.apply(call, input.clone()).await;
+    let mut tries = 1;
+    // Who came or went is told once. A sign of life comes again by itself.
+    while matches!(result, Err(StoreError::Unavailable(_))) && party.is_some() && tries < TRIES {
+        tokio::time::sleep(PAUSE).await;
+        result = shared.calls.apply(call, input.clone()).await;
+        tries += 1;
+    }
+    match result {
         Ok(change) => {
             shared.calls.tell(&change);
             if change.call.is_live() {

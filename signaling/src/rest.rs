@@ -59,6 +59,14 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
 
 type Shareds = State<Arc<Shared>>;
 
+/// Runs a change to its end even if its client does not wait: a handler is dropped when its connection goes, and what a
+/// committed change means to the media plane must not be dropped with it.
+async fn to_the_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Fault>> + Send + 'static,
+) -> Result<T, Fault> {
+    tokio::spawn(work).await.unwrap_or_else(|_| Err(Fault::new(ErrorCode::Internal, "a fault of the server")))
+}
+
 /// Who asks, by `Authorization: Bearer` (RFC 6750 §2.1); takes a token of its request rate.
 fn user(shared: &Shared, headers: &HeaderMap) -> Result<UserId, Fault> {
     let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
@@ -102,10 +110,14 @@ async fn create(State(shared): Shareds, headers: HeaderMap, bytes: Bytes) -> Res
         at: clock::now(),
         bounds: bounds(&shared),
     };
-    let created = shared.store.create_conversation(new).await.map_err(Fault::from)?;
-    if created.fresh {
-        shared.bus.publish(Hint::Members { conv: created.head.conv.clone() });
-    }
+    let created = to_the_end(async move {
+        let created = shared.store.create_conversation(new).await?;
+        if created.fresh {
+            shared.bus.publish(Hint::Members { conv: created.head.conv.clone() });
+        }
+        Ok(created)
+    });
+    let created = created.await?;
     let status = if created.fresh { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(created.head)).into_response())
 }
@@ -137,8 +149,11 @@ async fn add(
     let actor = user(&shared, &headers)?;
     let conv = id(ConversationId::new(&conv))?;
     let AddMember { user } = body(&bytes)?;
-    let change = shared.store.add_member(&conv, &actor, &user, bounds(&shared), shared.calls.rules());
-    Ok(Json(tell(&shared, change.await.map_err(Fault::from)?)))
+    let head = to_the_end(async move {
+        let change = shared.store.add_member(&conv, &actor, &user, bounds(&shared), shared.calls.rules());
+        Ok(tell(&shared, change.await?))
+    });
+    Ok(Json(head.await?))
 }
 
 async fn remove(
@@ -148,8 +163,11 @@ async fn remove(
 ) -> Result<StatusCode, Problem> {
     let actor = user(&shared, &headers)?;
     let (conv, target) = (id(ConversationId::new(&conv))?, id(UserId::new(&target))?);
-    let change = shared.store.remove_member(&conv, &actor, &target, shared.calls.rules());
-    tell(&shared, change.await.map_err(Fault::from)?);
+    let removed = to_the_end(async move {
+        let change = shared.store.remove_member(&conv, &actor, &target, shared.calls.rules());
+        Ok(tell(&shared, change.await?))
+    });
+    removed.await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

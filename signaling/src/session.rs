@@ -6,7 +6,7 @@ mod reader;
 mod requests;
 mod writer;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     extract::{
@@ -19,9 +19,14 @@ use futures_util::StreamExt;
 use tokio::sync::OwnedSemaphorePermit;
 use trunkline_signaling_api::{ErrorCode, FRAME_BYTES_MAX, SUBPROTOCOL};
 
-use crate::{dispatch, fault::Fault, frame::Frame, hub::Link, meters, rest, service::Shared};
+use crate::{
+    dispatch, fault::Fault, frame::Frame, hub::Link, meters, rest, service::Shared, store::StoreError,
+};
 
 pub(crate) use parse::explain;
+
+/// Until a new session asks a store again that was not available.
+const CATCH_UP_PAUSE: Duration = Duration::from_millis(500);
 
 /// `GET /v1/session`.
 pub(crate) async fn upgrade(State(shared): State<Arc<Shared>>, socket: WebSocketUpgrade) -> Response {
@@ -81,8 +86,16 @@ async fn run(shared: Arc<Shared>, mut socket: WebSocket, seat: OwnedSemaphorePer
 async fn serve(shared: &Arc<Shared>, socket: WebSocket, link: &Arc<Link>, rev: u64) {
     let (sink, stream) = socket.split();
     let writer = tokio::spawn(writer::run(shared.clone(), link.clone(), sink));
-    if let Err(fault) = dispatch::catch_up_link(shared, link, rev).await {
-        tracing::warn!(%fault, "a new session was not brought up to date; the repair poll will");
+    while let Err(fault) = dispatch::catch_up_link(shared, link, rev).await {
+        // The repair poll may be past `rev` already: only this session can find what it missed.
+        tracing::warn!(%fault, "a new session could not be brought up to date");
+        if !matches!(fault, StoreError::Unavailable(_)) {
+            break;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(CATCH_UP_PAUSE) => {}
+            () = link.closed() => break,
+        }
     }
     // It may have stopped between the greeting and now.
     if shared.is_stopping() {

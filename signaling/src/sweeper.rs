@@ -71,6 +71,8 @@ async fn sweep(shared: &Shared) -> Result<Option<UnixMillis>, StoreError> {
                     shared.calls.tell(&change);
                 }
                 Err(StoreError::Refused(_)) => {}
+                // One that cannot be read must not keep the others alive.
+                Err(StoreError::Internal(why)) => tracing::error!(why, "a call could not be ended"),
                 Err(fault) => return Err(fault),
             }
         }

@@ -16,7 +16,8 @@ use trunkline_units::{SessionId, UserId};
 
 use super::parse;
 use crate::{
-    auth::Claims, clock, fault::Fault, frame::Frame, hub::Link, meters, service::Shared, store::SessionState,
+    auth::Claims, clock, dispatch, fault::Fault, frame::Frame, hub::Link, meters, service::Shared,
+    store::SessionState,
 };
 
 /// Bytes of a `welcome` for heads, and for calls: both with the rest fit a frame.
@@ -96,8 +97,23 @@ async fn prepare(
     hello: &Hello,
 ) -> Result<u64, Option<Fault>> {
     let state = shared.store.session_state(&link.party.user).await.map_err(|fault| Some(fault.into()))?;
-    let frame = Frame::new(&ServerFrame::Welcome(Box::new(compose(shared, link, &state))));
-    socket.send(Message::Text(frame.text())).await.map_err(|_| None)?;
+    let welcome = compose(shared, link, &state);
+    let calls_told = welcome.calls.len();
+    let frame = Frame::new(&ServerFrame::Welcome(Box::new(welcome)));
+    let sent = tokio::time::timeout(shared.config.write_timeout, socket.send(Message::Text(frame.text())));
+    tokio::select! {
+        biased;
+        sent = sent => match sent {
+            Ok(Ok(())) => {}
+            // Gone, or it does not read: nobody keeps a seat that way.
+            Ok(Err(_)) | Err(_) => return Err(None),
+        },
+        () = link.closed() => return Err(None),
+    }
+    // A ring is not lost for want of room in `welcome`. Before it listens: what it hears then is newer.
+    for call in state.calls.iter().skip(calls_told) {
+        dispatch::push_call(link, call);
+    }
     for head in &state.heads {
         // A conversation not named is not replayed: it is delivered from now on.
         let resume = match hello.cursors.get(&head.conv) {

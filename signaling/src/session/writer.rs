@@ -51,7 +51,7 @@ impl Pipe<'_> {
     }
 }
 
-async fn pump(shared: &Shared, link: &Link, sink: SplitSink<WebSocket, Message>) {
+async fn pump(shared: &Shared, link: &Arc<Link>, sink: SplitSink<WebSocket, Message>) {
     let mut pipe = Pipe { shared, sink };
     let mut ping = tokio::time::interval(shared.config.ping_interval);
     ping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -89,7 +89,7 @@ async fn pump(shared: &Shared, link: &Link, sink: SplitSink<WebSocket, Message>)
 }
 
 /// Reads what a lagging conversation owes this device.
-async fn pull(shared: &Shared, link: &Link, conv: &ConversationId, after: u64) {
+async fn pull(shared: &Shared, link: &Arc<Link>, conv: &ConversationId, after: u64) {
     let page =
         shared.store.page(conv, &link.party.user, Range::After(after), HISTORY_MESSAGES_MAX, PULL_BYTES_MAX);
     match page.await {
@@ -101,7 +101,10 @@ async fn pull(shared: &Shared, link: &Link, conv: &ConversationId, after: u64) {
             link.pulled(conv, frames.collect());
         }
         // No longer a member.
-        Err(StoreError::Refused(_)) => link.unsubscribe(conv),
+        Err(StoreError::Refused(_)) => {
+            shared.hub.unwatch(conv, link);
+            link.unsubscribe(conv);
+        }
         Err(fault) => {
             tracing::warn!(%fault, "messages could not be read for a session; trying again");
             tokio::time::sleep(std::time::Duration::from_millis(500)).await;

@@ -4,6 +4,8 @@
 mod calls;
 mod conversations;
 mod faults;
+mod faulty;
+mod hostile;
 mod media;
 mod messages;
 mod repair;

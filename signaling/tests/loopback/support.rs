@@ -133,7 +133,8 @@ impl Server {
         let (events, heard) = mpsc::channel(64);
         let media = Arc::new(FakeMedia(tell));
         let signaling = Signaling::open(config, media, Arc::new(NoRelays), heard).await.unwrap();
-        Server::serve(signaling, events, told).await
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Server::serve(signaling, events, told, listener)
     }
 
     /// On a store and a bus of the test's own.
@@ -142,15 +143,28 @@ impl Server {
         let (events, heard) = mpsc::channel(64);
         let media = Arc::new(FakeMedia(tell));
         let signaling = Signaling::start(config, store, bus, media, Arc::new(NoRelays), heard).await.unwrap();
-        Server::serve(signaling, events, told).await
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Server::serve(signaling, events, told, listener)
     }
 
-    async fn serve(
+    /// Whose kernel keeps little of what clients do not read.
+    pub(crate) async fn narrow(config: SignalingConfig) -> Server {
+        let (tell, told) = mpsc::unbounded_channel();
+        let (events, heard) = mpsc::channel(64);
+        let media = Arc::new(FakeMedia(tell));
+        let signaling = Signaling::open(config, media, Arc::new(NoRelays), heard).await.unwrap();
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_send_buffer_size(2_048).unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        Server::serve(signaling, events, told, socket.listen(64).unwrap())
+    }
+
+    fn serve(
         signaling: Signaling,
         events: mpsc::Sender<MediaEvent>,
         told: mpsc::UnboundedReceiver<Told>,
+        listener: TcpListener,
     ) -> Server {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let router = signaling.router();
         let listener = listener.tap_io(|tcp| tcp.set_nodelay(true).unwrap());
@@ -209,6 +223,13 @@ impl Server {
         (head.to_owned(), body.to_owned())
     }
 
+    /// Whether one more connection would be taken.
+    pub(crate) async fn takes_sessions(&self) -> bool {
+        let request = format!("ws://{}/v1/session", self.address).into_client_request().unwrap();
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        tokio_tungstenite::client_async(request, stream).await.is_ok()
+    }
+
     pub(crate) fn token(who: &str) -> String {
         mint_token(&key(), &user(who), None, Duration::from_secs(600))
     }
@@ -263,6 +284,11 @@ impl Client {
         let (socket, response) = tokio_tungstenite::client_async(request, stream).await.unwrap();
         assert_eq!(response.headers()["Sec-WebSocket-Protocol"], SUBPROTOCOL);
         Client { socket, held: VecDeque::new(), requests: 0, welcome: None }
+    }
+
+    /// Waits until there is something to read, without reading it.
+    pub(crate) async fn has_bytes(&self) {
+        self.socket.get_ref().peek(&mut [0]).await.unwrap();
     }
 
     pub(crate) fn welcome(&self) -> &Welcome {
