@@ -3,7 +3,7 @@
 /// What is known of one layer of a track.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LayerInfo {
-    /// Packets came within the last two seconds.
+    /// Packets came lately (`shard::forward::LAYER_SILENCE`).
     pub active: bool,
     /// Pixels (width × height) of its last keyframe, where it could be read; 0 if unknown.
     pub pixels: u32,

@@ -2,6 +2,7 @@
 
 #![allow(clippy::panic, clippy::unwrap_used)] // a test says so by panicking, its helpers too
 
+mod second_opinion;
 mod world;
 
 use std::net::SocketAddr;

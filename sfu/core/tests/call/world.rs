@@ -16,7 +16,9 @@ use trunkline_sfu_core::stats::Stats;
 use trunkline_test_peer::{Peer, PeerSpec};
 
 pub(crate) const ROOM: RoomId = RoomId(1);
-const TICK: Duration = Duration::from_millis(1);
+/// The address that every shard answers at.
+pub(crate) const SERVER: &str = "192.0.2.1:3480";
+pub(crate) const TICK: Duration = Duration::from_millis(1);
 
 /// One client, its address, its links, and which shard the kernel's hash would choose.
 pub(crate) struct Client {
@@ -42,9 +44,20 @@ pub(crate) struct World {
 }
 
 /// Keys are costly and tests are many.
-fn identity() -> Arc<DtlsIdentity> {
+pub(crate) fn identity() -> Arc<DtlsIdentity> {
     static IDENTITY: OnceLock<Arc<DtlsIdentity>> = OnceLock::new();
     IDENTITY.get_or_init(|| Arc::new(DtlsIdentity::generate().expect("a key pair"))).clone()
+}
+
+/// What the shards are to the `n`-th client.
+pub(crate) fn local_parameters(n: usize) -> LocalParameters {
+    LocalParameters {
+        ice: IceCredentials { ufrag: format!("server{n:04}"), pwd: format!("serverpasswordserver{n:04}") },
+        fingerprint: identity().fingerprint(),
+        candidates: vec![SERVER.parse().expect("an address")],
+        ssrc_base: 0x1000_0000 + 0x1000 * n as u32,
+        session_id: n as u64 + 1,
+    }
 }
 
 impl World {
@@ -68,17 +81,8 @@ impl World {
     pub(crate) fn join(&mut self, spec: PeerSpec) -> usize {
         let n = self.clients.len();
         let mut peer = Peer::new(spec, self.identity.clone(), self.now);
-        let local = LocalParameters {
-            ice: IceCredentials {
-                ufrag: format!("server{n:04}"),
-                pwd: format!("serverpasswordserver{n:04}"),
-            },
-            fingerprint: self.identity.fingerprint(),
-            candidates: vec!["192.0.2.1:3480".parse().expect("an address")],
-            ssrc_base: 0x1000_0000 + 0x1000 * n as u32,
-            session_id: n as u64 + 1,
-        };
-        let (session, answer) = negotiation::answer(&peer.offer(), &local).expect("an offer of our own");
+        let (session, answer) =
+            negotiation::answer(&peer.offer(), &local_parameters(n)).expect("an offer of our own");
         let id = ParticipantId(n as u64 + 100);
         let registration = Registration { room: ROOM, participant: id, session, claim: Claim::default() };
         self.command(&Command::Join(Arc::new(registration)));
