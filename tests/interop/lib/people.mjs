@@ -8,6 +8,7 @@ import { until } from './server.mjs';
 
 const EXECUTABLE = process.env.CHROMIUM ?? ['/usr/bin/chromium', '/usr/bin/chromium-browser'].find(existsSync);
 const PROBE = fileURLToPath(new URL('./probe.js', import.meta.url));
+const STATION = fileURLToPath(new URL('./station.js', import.meta.url));
 
 /** What two cores carry, encoded three times over and decoded, for two or three people. */
 const CAPTURE = '320x240@15';
@@ -122,6 +123,43 @@ export class Person {
       const call = calls.at(-1);
       return call && { id: call.id, state: call.state, you: call.you, reason: call.reason };
     });
+  }
+
+  async close() {
+    await this.page.context().close();
+  }
+}
+
+/** A page of the server that is used for its origin only: WHIP and WHEP with the browser's own means (station.js). */
+export class Station {
+  static async open(browser, server) {
+    const context = await browser.newContext({ permissions: ['camera', 'microphone'] });
+    await context.addInitScript({ path: PROBE });
+    await context.addInitScript({ path: STATION });
+    const page = await context.newPage();
+    await page.goto(`${server.url}/`);
+    return new Station(page);
+  }
+
+  constructor(page) {
+    this.page = page;
+  }
+
+  publish(url, token, options) {
+    return this.page.evaluate((all) => window.station.publish(...all), [url, token, options]);
+  }
+
+  view(url, token) {
+    return this.page.evaluate((all) => window.station.view(...all), [url, token]);
+  }
+
+  setActive(rid, active) {
+    return this.page.evaluate((all) => window.station.setActive(...all), [rid, active]);
+  }
+
+  /** `outbound` or `inbound`. */
+  pictures(direction) {
+    return this.page.evaluate((type) => window.station.pictures(type), `${direction}-rtp`);
   }
 
   async close() {
