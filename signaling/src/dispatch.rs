@@ -134,10 +134,10 @@ fn show_roster(shared: &Shared, conv: &ConversationId, roster: &Roster, link: &A
     link.push(Class::State(StateKey::Head(conv.clone())), &frame);
     // If it is new to it: everything since its joining. Before it listens, or it would not keep what it hears.
     link.subscribe(conv, head.min_seq.saturating_sub(1), head.last_seq);
-    if shared.hub.watch(conv, link) {
-        if let Some(call) = &roster.call {
-            push_call(link, call);
-        }
+    if shared.hub.watch(conv, link)
+        && let Some(call) = &roster.call
+    {
+        push_call(link, call);
     }
 }
 

@@ -22,12 +22,14 @@ pub(crate) use link::Link;
 pub(crate) enum Doing {
     Sending,
     Inviting,
+    Greeting,
     Requesting,
 }
 
 struct Buckets {
     sends: TokenBucket,
     invites: TokenBucket,
+    greetings: TokenBucket,
     requests: TokenBucket,
 }
 
@@ -169,12 +171,13 @@ impl Hub {
     /// Takes a token from one of a user's buckets, or says when there will be one.
     pub(crate) fn allow(&self, user: &UserId, doing: Doing) -> Result<(), Duration> {
         let now = Instant::now();
-        let Limits { user_sends, invites, requests, buckets: most, .. } = self.limits;
+        let Limits { user_sends, invites, greetings, requests, buckets: most, .. } = self.limits;
         let mut inner = self.lock();
         if !inner.buckets.contains_key(user) && inner.buckets.len() >= most {
             inner.buckets.retain(|_, held| {
                 !(held.sends.is_full(user_sends, now)
                     && held.invites.is_full(invites, now)
+                    && held.greetings.is_full(greetings, now)
                     && held.requests.is_full(requests, now))
             });
             if inner.buckets.len() >= most {
@@ -185,10 +188,12 @@ impl Hub {
         let held = inner.buckets.entry(user.clone()).or_insert_with(|| Buckets {
             sends: new(user_sends),
             invites: new(invites),
+            greetings: new(greetings),
             requests: new(requests),
         });
         match doing {
             Doing::Sending => held.sends.take(user_sends, now),
+            Doing::Greeting => held.greetings.take(greetings, now),
             Doing::Inviting => held.invites.take(invites, now),
             Doing::Requesting => held.requests.take(requests, now),
         }

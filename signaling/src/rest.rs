@@ -124,7 +124,7 @@ async fn create(State(shared): Shareds, headers: HeaderMap, bytes: Bytes) -> Res
 
 async fn list(State(shared): Shareds, headers: HeaderMap) -> Result<Json<Conversations>, Problem> {
     let user = user(&shared, &headers)?;
-    let state = shared.store.session_state(&user).await.map_err(Fault::from)?;
+    let state = shared.store.session_state(&user, usize::MAX).await.map_err(Fault::from)?;
     Ok(Json(Conversations { heads: state.heads }))
 }
 

@@ -173,12 +173,25 @@ pub struct DueCalls {
     pub next: Option<UnixMillis>,
 }
 
+/// What of a conversation's log a member may be given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogBounds {
+    /// Which.
+    pub conv: ConversationId,
+    /// See [`Head::last_seq`].
+    pub last_seq: u64,
+    /// See [`Head::min_seq`].
+    pub min_seq: u64,
+}
+
 /// What a new session needs, of one instant.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SessionState {
     /// Changes up to here are in it: see [`Store::changes`].
     pub rev: u64,
-    /// The user's conversations, those with the newest activity first.
+    /// All of the user's conversations, those with the newest activity first.
+    pub places: Vec<LogBounds>,
+    /// The heads of the first of them.
     pub heads: Vec<Head>,
     /// Their live calls.
     pub calls: Vec<Call>,
@@ -252,8 +265,9 @@ pub trait Store: Send + Sync + 'static {
         rules: CallRules,
     ) -> Reply<MembershipChange>;
 
-    /// A member's view of all its conversations, and their live calls.
-    fn session_state(&self, user: &UserId) -> Reply<SessionState>;
+    /// A member's view of all its conversations, and their live calls. Heads are read until they have `members_max`
+    /// members together: a large one costs a row for each.
+    fn session_state(&self, user: &UserId, members_max: usize) -> Reply<SessionState>;
 
     /// A conversation with everyone to deliver to; `None` if there is no such.
     fn roster(&self, conv: &ConversationId) -> Reply<Option<Roster>>;

@@ -59,6 +59,9 @@ pub struct Limits {
     pub invites: Rate,
     /// Every other frame of one session. Default 50/s, burst 200. Frames without an answer are dropped above it.
     pub frames: Rate,
+    /// Sessions that one user begins. Default 2/s, burst 60. Each reads the user's conversations: higher lets one user
+    /// keep the store busier; lower keeps a person with many devices waiting after a failure.
+    pub greetings: Rate,
     /// HTTP requests of one user. Default 20/s, burst 100.
     pub requests: Rate,
     /// Users whose buckets are remembered. Default 100,000 at some 200 bytes. When so many are in use at once, others
@@ -83,6 +86,7 @@ impl Default for Limits {
             user_sends: rate(40.0, 120.0),
             invites: rate(0.5, 10.0),
             frames: rate(50.0, 200.0),
+            greetings: rate(2.0, 60.0),
             requests: rate(20.0, 100.0),
             buckets: 100_000,
             logins: rate(20.0, 100.0),

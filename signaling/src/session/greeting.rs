@@ -16,13 +16,22 @@ use trunkline_units::{SessionId, UserId};
 
 use super::parse;
 use crate::{
-    auth::Claims, clock, dispatch, fault::Fault, frame::Frame, hub::Link, meters, service::Shared,
+    auth::Claims,
+    clock, dispatch,
+    fault::Fault,
+    frame::Frame,
+    hub::{Doing, Link},
+    meters,
+    service::Shared,
     store::SessionState,
 };
 
 /// Bytes of a `welcome` for heads, and for calls: both with the rest fit a frame.
 const HEADS_BYTES_MAX: usize = 40 * 1_024;
 const CALLS_BYTES_MAX: usize = 20 * 1_024;
+
+/// Members of the heads that are read for a `welcome`: as JSON they fill [`HEADS_BYTES_MAX`], whatever their names.
+const HEADS_MEMBERS_MAX: usize = 1_000;
 
 /// A hello whose token is good.
 pub(super) struct Greeted {
@@ -74,6 +83,7 @@ pub(super) async fn welcome(
     socket: &mut WebSocket,
     Greeted { party, hello }: Greeted,
 ) -> Result<(Arc<Link>, u64), Option<Fault>> {
+    shared.hub.allow(&party.user, Doing::Greeting).map_err(|retry| Some(Fault::rate_limited(retry)))?;
     let session = SessionId::new(&uuid::Uuid::now_v7().to_string()).expect("a UUID keeps the rules for ids");
     let config = &shared.config;
     let link = Arc::new(Link::new(session, party, config.limits.queue_bytes, config.reconnect_after));
@@ -96,7 +106,11 @@ async fn prepare(
     link: &Arc<Link>,
     hello: &Hello,
 ) -> Result<u64, Option<Fault>> {
-    let state = shared.store.session_state(&link.party.user).await.map_err(|fault| Some(fault.into()))?;
+    let state = shared
+        .store
+        .session_state(&link.party.user, HEADS_MEMBERS_MAX)
+        .await
+        .map_err(|fault| Some(fault.into()))?;
     let welcome = compose(shared, link, &state);
     let calls_told = welcome.calls.len();
     let frame = Frame::new(&ServerFrame::Welcome(Box::new(welcome)));
@@ -114,17 +128,17 @@ async fn prepare(
     for call in state.calls.iter().skip(calls_told) {
         dispatch::push_call(link, call);
     }
-    for head in &state.heads {
+    for place in &state.places {
         // A conversation not named is not replayed: it is delivered from now on.
-        let resume = match hello.cursors.get(&head.conv) {
-            Some(cursor) => conversation::resume(*cursor, head.min_seq, head.last_seq),
-            None => conversation::resume(head.last_seq, head.min_seq, head.last_seq),
+        let resume = match hello.cursors.get(&place.conv) {
+            Some(cursor) => conversation::resume(*cursor, place.min_seq, place.last_seq),
+            None => conversation::resume(place.last_seq, place.min_seq, place.last_seq),
         };
         if let Some((from, to)) = resume.gap {
-            link.tell_gap(&head.conv, from, to);
+            link.tell_gap(&place.conv, from, to);
         }
-        link.subscribe(&head.conv, resume.after, head.last_seq);
-        shared.hub.watch(&head.conv, link);
+        link.subscribe(&place.conv, resume.after, place.last_seq);
+        shared.hub.watch(&place.conv, link);
     }
     link.welcome();
     remind(shared, link, &state);
@@ -154,7 +168,7 @@ fn compose(shared: &Shared, link: &Link, state: &SessionState) -> Welcome {
         user: user.clone(),
         device: link.party.device.clone(),
         now: clock::now(),
-        heads_more: heads.len() < state.heads.len(),
+        heads_more: heads.len() < state.places.len(),
         heads,
         calls,
         limits: OutLimits {

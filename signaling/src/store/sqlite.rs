@@ -145,9 +145,9 @@ impl Store for SqliteStore {
         self.write(move |db| conversations::remove(db, &conv, &actor, &user, &rules))
     }
 
-    fn session_state(&self, user: &UserId) -> Reply<SessionState> {
+    fn session_state(&self, user: &UserId, members_max: usize) -> Reply<SessionState> {
         let user = user.clone();
-        self.read(move |db| conversations::session_state(db, &user))
+        self.read(move |db| conversations::session_state(db, &user, members_max))
     }
 
     fn roster(&self, conv: &ConversationId) -> Reply<Option<Roster>> {

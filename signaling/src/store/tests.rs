@@ -153,7 +153,7 @@ async fn a_panic_in_a_transaction_is_its_own() {
     let good = store.append(message("a/1", "m1"));
     assert!(matches!(bad.await, Err(StoreError::Internal(_))));
     assert_eq!(good.await.unwrap().seq, 1);
-    assert_eq!(store.session_state(&user("b")).await.unwrap().heads[0].members.len(), 2);
+    assert_eq!(store.session_state(&user("b"), 100).await.unwrap().heads[0].members.len(), 2);
     assert_eq!(party("a/1").user, user("a"));
     assert!(store.expire(UnixMillis(0), 10).await.unwrap() == 0);
 }

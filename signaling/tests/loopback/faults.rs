@@ -239,3 +239,15 @@ async fn another_subprotocol_is_refused() {
     stream.read_exact(&mut head).await.unwrap();
     assert_eq!(&head, b"HTTP/1.1 400");
 }
+
+#[tokio::test]
+async fn greetings_have_a_rate() {
+    let mut config = config();
+    config.limits.greetings = Rate { per_second: 0.001, burst: 2.0 };
+    let server = Server::with(config).await;
+    let _first = server.client("alice", "laptop").await;
+    let _second = server.client("alice", "laptop").await;
+    let code = refused(&server, greeting(Server::token("alice"), Some("laptop"), 1)).await;
+    assert_eq!(code, ErrorCode::RateLimited);
+    let _other = server.client("bob", "phone").await;
+}

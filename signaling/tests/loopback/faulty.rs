@@ -66,7 +66,7 @@ impl Store for Faulty {
         ping() -> ();
         create_conversation(new: NewConversation) -> Created;
         add_member(conv: &ConversationId, actor: &UserId, user: &UserId, bounds: Bounds, rules: CallRules) -> MembershipChange;
-        session_state(user: &UserId) -> SessionState;
+        session_state(user: &UserId, members_max: usize) -> SessionState;
         roster(conv: &ConversationId) -> Option<Roster>;
         append(message: NewMessage) -> Appended;
         page(conv: &ConversationId, user: &UserId, range: Range, limit: u32, bytes_max: usize) -> MessagePage;

@@ -118,6 +118,7 @@ pub(crate) fn config() -> SignalingConfig {
     config.limits.user_sends = plenty;
     config.limits.frames = plenty;
     config.limits.invites = plenty;
+    config.limits.greetings = plenty;
     config.limits.requests = plenty;
     config.demo_logins = true;
     config

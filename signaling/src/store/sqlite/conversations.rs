@@ -13,8 +13,8 @@ use trunkline_units::{CallId, ConversationId, UnixMillis, UserId};
 
 use super::calls;
 use crate::store::{
-    Bounds, CallRules, Changed, Changes, Created, MembershipChange, NewConversation, Roster, SessionState,
-    StoreError, stored,
+    Bounds, CallRules, Changed, Changes, Created, LogBounds, MembershipChange, NewConversation, Roster,
+    SessionState, StoreError, stored,
 };
 
 /// Takes the next revision.
@@ -264,22 +264,43 @@ pub(super) fn remove(
 }
 
 /// See [`Store::session_state`](crate::store::Store::session_state).
-pub(super) fn session_state(db: &Connection, user: &UserId) -> Result<SessionState, StoreError> {
+pub(super) fn session_state(
+    db: &Connection,
+    user: &UserId,
+    members_max: usize,
+) -> Result<SessionState, StoreError> {
     let rev = db.prepare_cached("SELECT rev FROM revision")?.query_row((), |row| row.get(0))?;
-    let ids: Vec<String> = db
+    let mut state = SessionState { rev, ..SessionState::default() };
+    let mut statement = db.prepare_cached(
+        "SELECT c.id, c.last_seq, c.min_seq, m.joined_seq FROM member m JOIN conversation c ON c.id = m.conv
+         WHERE m.user = ?1 ORDER BY c.active_at DESC, c.id",
+    )?;
+    let mut rows = statement.query([user.as_str()])?;
+    while let Some(row) = rows.next()? {
+        state.places.push(LogBounds {
+            conv: stored(ConversationId::new(&row.get::<_, String>(0)?))?,
+            last_seq: row.get(1)?,
+            min_seq: visible_from(row.get(2)?, row.get(3)?),
+        });
+    }
+    let mut members = 0;
+    for LogBounds { conv, .. } in &state.places {
+        if members >= members_max {
+            break;
+        }
+        let head = reload(db, conv)?.head(conv, user);
+        members += head.members.len();
+        state.heads.push(head);
+    }
+    let live: Vec<String> = db
         .prepare_cached(
-            "SELECT c.id FROM member m JOIN conversation c ON c.id = m.conv
-             WHERE m.user = ?1 ORDER BY c.active_at DESC, c.id",
+            "SELECT k.id FROM member m JOIN call k ON k.conv = m.conv AND k.active = 1
+             WHERE m.user = ?1 ORDER BY k.id",
         )?
         .query_map([user.as_str()], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
-    let mut state = SessionState { rev, ..SessionState::default() };
-    for id in ids {
-        let conv = stored(ConversationId::new(&id))?;
-        state.heads.push(reload(db, &conv)?.head(&conv, user));
-        if let Some(call) = calls::live_in(db, &conv)? {
-            state.calls.extend(calls::load(db, &call)?);
-        }
+    for id in live {
+        state.calls.extend(calls::load(db, &stored(CallId::new(&id))?)?);
     }
     Ok(state)
 }

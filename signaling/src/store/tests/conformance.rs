@@ -143,7 +143,7 @@ pub(super) async fn strangers_append_and_read_nothing(store: Arc<impl Store>) {
     assert_eq!(code(store.mark(&conv("pair"), &user("x"), marks)).await, Some(ErrorCode::NotMember));
     let added = store.add_member(&conv("pair"), &user("x"), &user("x"), BOUNDS, rules(T0));
     assert_eq!(code(added).await, Some(ErrorCode::NotFound));
-    assert!(store.session_state(&user("x")).await.unwrap().heads.is_empty());
+    assert!(store.session_state(&user("x"), 100).await.unwrap().heads.is_empty());
     assert_eq!(seqs(&*store, "a", Range::After(0), 9).await, (vec![], false));
 }
 
@@ -200,7 +200,7 @@ pub(super) async fn a_pair_has_one_conversation(store: Arc<impl Store>) {
     let much = store.create_conversation(new("eight", "a", &["w"], None));
     assert_eq!(code(much).await, Some(ErrorCode::TooLarge));
     // Nothing of the refused one is left.
-    assert!(store.session_state(&user("w")).await.unwrap().heads.is_empty());
+    assert!(store.session_state(&user("w"), 100).await.unwrap().heads.is_empty());
     assert_eq!(store.roster(&conv("eight")).await.unwrap(), None);
 }
 
@@ -220,7 +220,7 @@ pub(super) async fn membership_and_roles(store: Arc<impl Store>) {
     let left = remove("a", "a").await.unwrap();
     let owner = left.head.members.iter().find(|m| m.role == Role::Owner).unwrap();
     assert_eq!(owner.user, user("b"));
-    assert!(store.session_state(&user("a")).await.unwrap().heads.is_empty());
+    assert!(store.session_state(&user("a"), 100).await.unwrap().heads.is_empty());
     assert!(remove("b", "d").await.unwrap().changed);
     assert!(remove("b", "b").await.unwrap().head.members.is_empty());
     pair(&*store).await;
@@ -238,7 +238,7 @@ pub(super) async fn newcomers_see_from_their_joining_on(store: Arc<impl Store>) 
     store.append(message("b/1", "m")).await.unwrap();
     assert_eq!(seqs(&*store, "c", Range::After(0), 9).await, (vec![4], false));
     assert_eq!(seqs(&*store, "c", Range::Newest, 9).await, (vec![4], false));
-    let head = store.session_state(&user("c")).await.unwrap().heads.remove(0);
+    let head = store.session_state(&user("c"), 100).await.unwrap().heads.remove(0);
     assert_eq!((head.min_seq, head.last_seq), (4, 4));
     let roster = store.roster(&conv("pair")).await.unwrap().unwrap();
     let floor = |name: &str| roster.heads.iter().find(|(u, _)| *u == user(name)).unwrap().1.min_seq;
@@ -255,7 +255,7 @@ pub(super) async fn marks_only_grow(store: Arc<impl Store>) {
     assert_eq!(mark(1, 0).await.unwrap(), None);
     assert_eq!(mark(0, 3).await.unwrap(), Some(Marks { delivered: 3, read: 3 }));
     assert_eq!(mark(u64::MAX >> 1, 99).await.unwrap(), None);
-    let head = store.session_state(&user("b")).await.unwrap().heads.remove(0);
+    let head = store.session_state(&user("b"), 100).await.unwrap().heads.remove(0);
     let marks: Vec<_> = head.members.iter().map(|m| (m.delivered, m.read)).collect();
     // The sender has what it sent.
     assert_eq!(marks, [(3, 3), (3, 3)]);
@@ -270,7 +270,7 @@ pub(super) async fn what_expires_leaves_no_hole(store: Arc<impl Store>) {
     }
     assert_eq!(store.expire(UnixMillis(50), 100).await.unwrap(), 2);
     assert_eq!(seqs(&*store, "b", Range::After(0), 9).await, (vec![3, 4], false));
-    assert_eq!(store.session_state(&user("b")).await.unwrap().heads[0].min_seq, 3);
+    assert_eq!(store.session_state(&user("b"), 100).await.unwrap().heads[0].min_seq, 3);
     // A resend of what expired finds its place and does not come back.
     assert_eq!(store.append(message("a/1", "m0")).await.unwrap().seq, 1);
     assert_eq!(seqs(&*store, "b", Range::After(0), 9).await.0, [3, 4]);
@@ -291,8 +291,13 @@ pub(super) async fn changes_are_found_once(store: Arc<impl Store>) {
     invite(&*store, "k", "pair", "a/1").await.unwrap();
     let found = store.changes(Some(found.rev), 10).await.unwrap();
     assert_eq!(found.conversations[0].call, Some((call("k"), 1)));
-    let state = store.session_state(&user("b")).await.unwrap();
+    let state = store.session_state(&user("b"), 100).await.unwrap();
     assert_eq!((state.rev, state.calls.len()), (found.rev, 1));
+    // Heads are as many as asked for; where the logs stand is told of all.
+    let few = store.session_state(&user("b"), 1).await.unwrap();
+    assert_eq!((few.heads.len(), few.places.len(), state.heads.len()), (1, 2, 2));
+    let heads = state.heads.iter().map(|h| (&h.conv, h.last_seq, h.min_seq));
+    assert!(heads.eq(few.places.iter().map(|p| (&p.conv, p.last_seq, p.min_seq))));
 }
 
 fn invite(store: &impl Store, id: &str, place: &str, from: &str) -> Reply<CallChange> {
@@ -335,7 +340,7 @@ pub(super) async fn a_call_ends_with_its_message(store: Arc<impl Store>) {
     assert_eq!((message.id.as_str(), message.user.clone()), ("k", user("a")));
     let again = step(&*store, "k", Input::End(party("a/1"))).await;
     assert_eq!((again.step, again.message), (Step::Unchanged, None));
-    assert!(store.session_state(&user("a")).await.unwrap().calls.is_empty());
+    assert!(store.session_state(&user("a"), 100).await.unwrap().calls.is_empty());
     assert_eq!(code(store.move_call(&call("none"), Input::Tick, rules(T0))).await, Some(ErrorCode::NotFound));
 }
 
