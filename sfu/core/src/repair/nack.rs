@@ -10,6 +10,9 @@ pub(crate) const REORDER_DELAY: Duration = Duration::from_millis(8);
 const REORDER_PACKETS: u64 = 3;
 /// Requests for one packet before it is given up.
 const TRIES_MAX: u8 = 10;
+/// After so many packets asked for and not one repaired the sender is taken for one that repairs nothing (audio of most
+/// clients), and is asked once for each from then on, in case it begins to.
+const IN_VAIN_MAX: u32 = 32;
 /// Older than this a packet is of no use to a live call.
 const AGE_MAX: Duration = Duration::from_millis(1000);
 /// Bounds of the time between two requests for one packet.
@@ -22,6 +25,17 @@ struct Missing {
     tries: u8,
 }
 
+impl Missing {
+    /// When to ask (again), or, once that is of no more use, when to forget it.
+    fn ask_at(&self, retry: Duration, tries_max: u8) -> Instant {
+        match self.asked_at {
+            None => self.since + REORDER_DELAY,
+            Some(at) if self.tries < tries_max => at + retry,
+            Some(_) => self.since + AGE_MAX,
+        }
+    }
+}
+
 /// Receiver side of NACK for one stream.
 pub struct NackGenerator {
     missing: BTreeMap<u64, Missing>,
@@ -29,12 +43,14 @@ pub struct NackGenerator {
     max: usize,
     /// Smoothed time from request to repaired packet: the round trip as repair sees it.
     rtt: Duration,
+    /// Packets asked for since the last that was repaired.
+    in_vain: u32,
 }
 
 impl NackGenerator {
     /// `max`: missing sequence numbers remembered at a time.
     pub fn new(max: usize) -> Self {
-        Self { missing: BTreeMap::new(), highest: None, max, rtt: Duration::from_millis(60) }
+        Self { missing: BTreeMap::new(), highest: None, max, rtt: Duration::from_millis(60), in_vain: 0 }
     }
 
     /// Notes an arrived packet. A jump longer than `max` is a new start, not a loss.
@@ -45,10 +61,13 @@ impl NackGenerator {
         };
         if sequence <= highest {
             if let Some(found) = self.missing.remove(&sequence)
-                && let (Some(asked_at), 1) = (found.asked_at, found.tries)
+                && let Some(asked_at) = found.asked_at
             {
-                let sample = now.saturating_duration_since(asked_at);
-                self.rtt = (self.rtt * 7 + sample) / 8;
+                self.in_vain = 0;
+                if found.tries == 1 {
+                    let sample = now.saturating_duration_since(asked_at);
+                    self.rtt = (self.rtt * 7 + sample) / 8;
+                }
             }
             return;
         }
@@ -68,17 +87,12 @@ impl NackGenerator {
     /// Appends to `due` the low 16 bits of what should be asked for now, in ascending order.
     pub fn collect(&mut self, now: Instant, due: &mut Vec<u16>) {
         let highest = self.highest.unwrap_or(0);
-        let retry = self.retry_after();
-        self.missing.retain(|_, m| m.tries < TRIES_MAX && now.saturating_duration_since(m.since) < AGE_MAX);
+        let (retry, tries_max) = (self.retry_after(), self.tries_max());
+        self.missing.retain(|_, m| now < m.since + AGE_MAX);
         for (sequence, m) in &mut self.missing {
-            let ask = match m.asked_at {
-                None => {
-                    highest - sequence >= REORDER_PACKETS
-                        || now.saturating_duration_since(m.since) >= REORDER_DELAY
-                }
-                Some(at) => now.saturating_duration_since(at) >= retry,
-            };
-            if ask {
+            let overtaken = m.tries == 0 && highest - sequence >= REORDER_PACKETS;
+            if overtaken || now >= m.ask_at(retry, tries_max) {
+                self.in_vain = self.in_vain.saturating_add(u32::from(m.tries == 0));
                 m.asked_at = Some(now);
                 m.tries += 1;
                 due.push(*sequence as u16);
@@ -88,19 +102,17 @@ impl NackGenerator {
 
     /// When `collect` would next have something to do.
     pub fn next_at(&self) -> Option<Instant> {
-        let retry = self.retry_after();
-        self.missing
-            .values()
-            .map(|m| match m.asked_at {
-                None => m.since + REORDER_DELAY,
-                Some(at) => at + retry,
-            })
-            .min()
+        let (retry, tries_max) = (self.retry_after(), self.tries_max());
+        self.missing.values().map(|m| m.ask_at(retry, tries_max)).min()
     }
 
     /// How many are missing now.
     pub fn missing(&self) -> usize {
         self.missing.len()
+    }
+
+    fn tries_max(&self) -> u8 {
+        if self.in_vain < IN_VAIN_MAX { TRIES_MAX } else { 1 }
     }
 
     fn retry_after(&self) -> Duration {
@@ -135,6 +147,33 @@ mod tests {
         nack.on_packet(11, at(t0, 110));
         assert_eq!(nack.missing(), 0);
         assert_eq!(nack.next_at(), None);
+    }
+
+    #[test]
+    fn a_sender_that_repairs_nothing_is_asked_once_for_each() {
+        let t0 = crate::test_clock();
+        let mut nack = NackGenerator::new(256);
+        let mut due = Vec::new();
+        for n in 0..100u64 {
+            nack.on_packet(n * 2, at(t0, n * 20));
+            nack.collect(at(t0, n * 20 + 15), &mut due);
+        }
+        due.clear();
+        for ms in (2_000..3_000).step_by(5) {
+            nack.collect(at(t0, ms), &mut due);
+        }
+        assert!(due.len() <= 1, "{due:?}");
+        nack.on_packet(205, at(t0, 3_000));
+        for ms in (3_000..3_300).step_by(5) {
+            nack.collect(at(t0, ms), &mut due);
+        }
+        nack.on_packet(201, at(t0, 3_310));
+        nack.on_packet(209, at(t0, 3_320));
+        due.clear();
+        for ms in (3_320..3_900).step_by(5) {
+            nack.collect(at(t0, ms), &mut due);
+        }
+        assert!(due.iter().filter(|s| **s == 206).count() > 1, "it did repair one: {due:?}");
     }
 
     #[test]

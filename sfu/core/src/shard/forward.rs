@@ -69,6 +69,8 @@ impl Shard {
         }
         let woke = !layer.active(now);
         layer.last_packet = Some(now);
+        // Whoever waits is served by this one, however it came about.
+        layer.keyframe_pending &= !packet.keyframe;
         let mut resized = false;
         if packet.keyframe
             && packet.codec == Codec::Vp8
