@@ -3,30 +3,22 @@
 //! Start: secrets → operator's port → media and relay → signaling → public port → ready. Stop, on SIGTERM or Ctrl-C:
 //! not ready → `bye` to sessions → no more requests → media and relay → store. The operator's port answers to the end.
 
-use std::future::IntoFuture;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
 use axum::Router;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
 use trunkline_sfu::Sfu;
 use trunkline_signaling::Signaling;
 
 use crate::config::{Bind, Config};
+use crate::listener::Listener;
 use crate::ops::{self, Readiness, Samplers};
 use crate::secrets::{self, Secrets};
 use crate::services::{self, Relay};
 use crate::{telemetry, web};
-
-/// How long open HTTP requests may take to finish once the server stops. Longer lets slow clients finish; shorter
-/// keeps a restart short. A WebSocket session is told `bye` and does not count.
-const HTTP_DRAIN: Duration = Duration::from_secs(5);
 
 /// How often the metrics recorder folds its samples. Rarer costs memory, oftener CPU.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
@@ -75,14 +67,6 @@ impl Signals {
             _ = self.interrupt.recv() => "SIGINT",
         }
     }
-}
-
-/// One axum server: it stops accepting when told, and ends when its requests have.
-#[derive(Debug)]
-struct Listener {
-    address: SocketAddr,
-    stop: watch::Sender<bool>,
-    task: JoinHandle<std::io::Result<()>>,
 }
 
 impl App {
@@ -139,13 +123,13 @@ impl App {
     /// Where the page, the API and the WebSocket are, if this process has them.
     #[must_use]
     pub fn http_address(&self) -> Option<SocketAddr> {
-        self.http.as_ref().map(|listener| listener.address)
+        self.http.as_ref().map(|listener| listener.address())
     }
 
     /// Where the operator's port is, if it is not off.
     #[must_use]
     pub fn ops_address(&self) -> Option<SocketAddr> {
-        self.ops.as_ref().map(|listener| listener.address)
+        self.ops.as_ref().map(|listener| listener.address())
     }
 
     /// Serves until told to stop, then stops gracefully; told again, at once.
@@ -215,29 +199,6 @@ async fn start_ops(
         Listener::start("ops.listen", address, ops::router(handle, samplers.clone(), readiness.clone()))
             .await?,
     ))
-}
-
-impl Listener {
-    /// Binds `address`, the value of the configuration's `key`, and serves `router` on it.
-    async fn start(key: &'static str, address: SocketAddr, router: Router) -> anyhow::Result<Self> {
-        let listener =
-            TcpListener::bind(address).await.with_context(|| format!("cannot listen on {key} {address}"))?;
-        let address = listener.local_addr()?;
-        let (stop, mut stopped) = watch::channel(false);
-        let told = async move { drop(stopped.wait_for(|stopped| *stopped).await) };
-        let service = router.into_make_service_with_connect_info::<SocketAddr>();
-        let task = tokio::spawn(axum::serve(listener, service).with_graceful_shutdown(told).into_future());
-        Ok(Self { address, stop, task })
-    }
-
-    async fn stop(self) {
-        let _ = self.stop.send(true);
-        let abort = self.task.abort_handle();
-        if tokio::time::timeout(HTTP_DRAIN, self.task).await.is_err() {
-            tracing::warn!("some requests did not finish in time");
-            abort.abort();
-        }
-    }
 }
 
 fn shown(address: Option<SocketAddr>) -> String {

@@ -7,6 +7,7 @@
 pub mod app;
 pub mod cli;
 pub mod config;
+mod listener;
 pub mod net;
 pub mod ops;
 mod ports;

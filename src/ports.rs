@@ -75,6 +75,8 @@ impl Media {
                     slots: slots.into_iter().map(assignment).collect(),
                 })
             }
+            // By the time we read this it may have come back under the same name: then it is not gone.
+            SfuEvent::Gone { room, participant, .. } if self.sfu.contains(&room, &participant) => None,
             SfuEvent::Gone { room, participant, why } => {
                 let (call, user, device) = self.leg(&room, &participant)?;
                 self.forget(&room, &participant);

@@ -160,6 +160,10 @@ impl Control {
         Ok(answer)
     }
 
+    pub(crate) fn contains(&self, room: &str, name: &str) -> bool {
+        lock(&self.names).rooms.get(room).is_some_and(|(_, all)| all.contains_key(name))
+    }
+
     pub(crate) fn leave(&self, room: &str, name: &str) {
         let mut names = lock(&self.names);
         if let Some(id) = names.remove(room, name) {

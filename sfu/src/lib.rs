@@ -108,6 +108,11 @@ impl Sfu {
         self.control.join(room, participant, offer, Allowed::Both)
     }
 
+    /// Whether a participant of that name is in that room.
+    pub fn contains(&self, room: &str, participant: &str) -> bool {
+        self.control.contains(room, participant)
+    }
+
     /// Removes a participant, if it is there.
     pub fn leave(&self, room: &str, participant: &str) {
         self.control.leave(room, participant);

@@ -1,8 +1,10 @@
 //! The process as an operator knows it: exit codes, the operator's port, SIGTERM.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::server::{DataDir, Server, Session, http, token, trunkline};
 
@@ -41,6 +43,18 @@ async fn the_operators_port_tells_health_readiness_and_metrics() {
     }
     let (status, _) = http(server.http(), "GET", "/metrics", "", &Value::Null).await;
     assert_eq!(status, 404, "metrics are not public");
+}
+
+/// Half a request head holds a connection no longer than the listener allows (10 s), and answers nobody else later.
+#[tokio::test]
+async fn half_a_request_is_closed() {
+    let data = DataDir::new();
+    let server = Server::start(&data, &["--role", "signaling"], &[]);
+    let mut slow = tokio::net::TcpStream::connect(server.http()).await.unwrap();
+    slow.write_all(b"GET / HTTP/1.1\r\nhost: tr").await.unwrap();
+    let mut answer = Vec::new();
+    tokio::time::timeout(Duration::from_secs(60), slow.read_to_end(&mut answer)).await.unwrap().unwrap();
+    assert!(!answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
 }
 
 #[test]
