@@ -1,7 +1,8 @@
 //! Nothing acknowledged is lost: the real binary, killed with -9 fifty times under load, and the log read afterwards.
 //!
 //! A killed process proves the order of `ok` and commit, resending and resumption. It does not prove the fsync: the
-//! kernel keeps written pages when only the process dies.
+//! kernel keeps written pages when only the process dies. It was seen to fail with `ok` sent before the commit (the
+//! listener meets a number again) and with the idempotency look-up left out (a message stands twice).
 
 use std::collections::{BTreeMap, BTreeSet};
 
