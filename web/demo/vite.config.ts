@@ -1,7 +1,7 @@
 import { defineConfig } from 'vite';
 
 /** `TRUNKLINE=http://host:port npm run dev` works on the page against a running server. */
-const server = process.env['TRUNKLINE'] ?? 'http://127.0.0.1:8080';
+const server = process.env['TRUNKLINE'] ?? 'http://127.0.0.1:8480';
 
 export default defineConfig({
   build: {

@@ -2,7 +2,7 @@
  * Walks through the page in Chromium and leaves pictures in `trial/shots`.
  *
  *     npm run build && npm run trial                    against the stand-in
- *     npm run trial -- http://127.0.0.1:8080            against a running server with demo logins
+ *     npm run trial -- http://127.0.0.1:8480            against a running server with demo logins
  */
 import { mkdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
