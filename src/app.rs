@@ -20,6 +20,9 @@ use crate::secrets::{self, Secrets};
 use crate::services::{self, Relay};
 use crate::{telemetry, web};
 
+/// Below this many file descriptors an operator is warned: a thousand people and their relays.
+const DESCRIPTORS_MIN: u64 = 4_096;
+
 /// How often the metrics recorder folds its samples. Rarer costs memory, oftener CPU.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 
@@ -75,6 +78,12 @@ impl App {
     /// # Errors
     /// A port is taken, the data directory cannot be used, or a service refuses its part of the configuration.
     pub async fn start(config: Config, roles: Roles) -> anyhow::Result<Self> {
+        raise_descriptor_limit();
+        if config.signaling.demo_logins && !config.http.listen.ip().is_loopback() {
+            tracing::warn!(
+                "signaling.demo_logins gives anybody who reaches http.listen a token for any name"
+            );
+        }
         let secrets = Secrets::resolve(&config)?;
         secrets::make_private_dir(&config.data.dir)?;
         let (readiness, samplers) = (Readiness::default(), Samplers::default());
@@ -199,6 +208,17 @@ async fn start_ops(
         Listener::start("ops.listen", address, ops::router(handle, samplers.clone(), readiness.clone()))
             .await?,
     ))
+}
+
+/// Every connection, session and relayed address takes a descriptor; the usual soft limit of 1,024 is soon reached.
+fn raise_descriptor_limit() {
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(limit) if limit < DESCRIPTORS_MIN => {
+            tracing::warn!(limit, "few file descriptors: raise the hard limit (LimitNOFILE=) for real use");
+        }
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "the limit of file descriptors cannot be raised"),
+    }
 }
 
 fn shown(address: Option<SocketAddr>) -> String {

@@ -11,12 +11,13 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tower_http::timeout::TimeoutLayer;
 
-/// HTTP connections at a time: some 10 KB and a file descriptor each. A WebSocket leaves the count once it is upgraded;
+/// HTTP connections at a time: at most some 30 KB and a file descriptor each. A WebSocket leaves the count once it is upgraded;
 /// signaling bounds those itself. Higher serves larger herds; lower keeps memory for media. Above it new connections
 /// wait in the kernel's queue.
 const CONNECTIONS_MAX: usize = 10_000;
@@ -27,6 +28,12 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a request may take from its head to its answer, a slow body included. A WebSocket is answered at once.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a peer may leave what we sent unacknowledged, an unread answer behind a closed window included (RFC 5482).
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Longest request head in bytes; hyper's own bound is 400 KB, which a stranger could fill on every connection.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
 
 /// How long open requests may take to finish once the server stops. Longer lets slow clients finish; shorter keeps a
 /// restart short. A WebSocket session is told `bye` and does not count.
@@ -110,13 +117,16 @@ async fn serve(listener: TcpListener, router: Router, mut stopped: watch::Receiv
 
 async fn connection(stream: TcpStream, router: Router, watcher: Watcher) {
     // A frame is a message or a ring: waiting for more to send with it costs some 40 ms.
-    if let Err(error) = stream.set_nodelay(true) {
+    let prepared = stream
+        .set_nodelay(true)
+        .and_then(|()| SockRef::from(&stream).set_tcp_user_timeout(Some(WRITE_TIMEOUT)));
+    if let Err(error) = prepared {
         tracing::debug!(%error, "a connection is gone already");
         return;
     }
     let service = TowerToHyperService::new(router);
     let mut http = auto::Builder::new(TokioExecutor::new()).http1_only();
-    http.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    http.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_BYTES_MAX);
     let connection = http.serve_connection_with_upgrades(TokioIo::new(stream), service);
     if let Err(error) = watcher.watch(connection).await {
         tracing::trace!(%error, "a connection ended");

@@ -18,6 +18,18 @@ pub fn reachable(listening: IpAddr) -> IpAddr {
     }
 }
 
+/// Every address of this machine's interfaces; none where the system does not tell.
+#[must_use]
+pub fn interfaces() -> Vec<IpAddr> {
+    match if_addrs::get_if_addrs() {
+        Ok(interfaces) => interfaces.iter().map(if_addrs::Interface::ip).collect(),
+        Err(error) => {
+            tracing::warn!(%error, "this machine's addresses cannot be listed: the relay denies only those it is told");
+            Vec::new()
+        }
+    }
+}
+
 /// The source address that the kernel would choose towards `beyond`. Connecting a UDP socket sends nothing.
 fn default_route(beyond: SocketAddr) -> Option<IpAddr> {
     let any: IpAddr =

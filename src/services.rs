@@ -10,11 +10,11 @@ use trunkline_sfu::{Sfu, SfuConfig, SfuEvent};
 use trunkline_signaling::{JwtKey, MediaPlane, Place, Rate, Signaling, SignalingConfig};
 use trunkline_turn::{IpRange, RelayAddress, Turn, TurnConfig};
 
-use crate::config::{Config, ExternalIp};
+use crate::config::{Bind, Config, ExternalIp};
 use crate::net;
 use crate::ops::Samplers;
 use crate::ports::{self, Media, NoMedia, SharedSecret};
-use crate::secrets::Secrets;
+use crate::secrets::{self, Secrets};
 
 /// Starts the media threads; they count into `samplers` when asked.
 pub(crate) fn start_sfu(
@@ -92,8 +92,13 @@ pub(crate) fn start_turn(config: &Config, secrets: &Secrets) -> anyhow::Result<R
 
 /// What nobody may reach through the relay unless `turn.allow_peers` lists it.
 fn own_addresses(config: &Config) -> Vec<IpAddr> {
-    let mut own = vec![config.http.listen.ip(), net::reachable(config.http.listen.ip())];
+    let mut listening = vec![config.http.listen.ip(), config.turn.listen.ip()];
+    if let Bind::On(ops) = config.ops.listen {
+        listening.push(ops.ip());
+    }
+    let mut own: Vec<IpAddr> = listening.iter().flat_map(|&ip| [ip, net::reachable(ip)]).collect();
     own.extend(advertised(config).iter().map(SocketAddr::ip));
+    own.extend(net::interfaces());
     own
 }
 
@@ -143,6 +148,7 @@ pub(crate) async fn start_signaling(
     let secret = trunkline_turn::Secret::new(secret.expose().as_bytes());
     let relays = Arc::new(SharedSecret { urls, secret, ttl: config.turn.credential_ttl.0 });
     let signaling = signaling_config(config, secrets)?;
+    secrets::make_private_file(&config.data.dir.join(DATABASE))?;
     Signaling::open(signaling, media, relays, events).await.context("cannot start signaling")
 }
 

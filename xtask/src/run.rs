@@ -8,8 +8,12 @@ use crate::setup::Setup;
 use crate::step::{self, say};
 use crate::{announce, root, server_binary};
 
-/// What makes a developer's server convenient; never the default of `trunkline serve`. Set variables win.
-fn demo_settings() -> Vec<(&'static str, String)> {
+/// What makes a developer's server convenient; never the default of `trunkline serve`. Set variables win, and a
+/// configuration file stands alone: it may be one for the open internet.
+fn demo_settings(has_file: bool) -> Vec<(&'static str, String)> {
+    if has_file {
+        return Vec::new();
+    }
     // One machine is client, relay and SFU at once, so the relay must reach the machine's own addresses.
     let mut peers = vec!["127.0.0.0/8".to_owned(), "::1/128".to_owned()];
     peers.extend(own_address().map(|ip| format!("{ip}/32")));
@@ -31,11 +35,12 @@ fn own_address() -> Option<IpAddr> {
 pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
     Setup::page()?;
     build_server()?;
-    let settings = demo_settings();
+    let arguments = &absolute(arguments)?;
+    let config = announce::config_arguments(arguments);
+    let settings = demo_settings(!config.is_empty() || std::env::var_os("TRUNKLINE_CONFIG").is_some());
     for (name, value) in &settings {
         step::note(&format!("{name}={value}"));
     }
-    let config = announce::config_arguments(arguments);
     let mut announcer = Command::new(std::env::current_exe()?);
     announcer.arg(announce::COMMAND).args(config).envs(settings.clone()).current_dir(root());
     announcer.spawn()?;
@@ -45,6 +50,24 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
     server.arg("serve").args(arguments).envs(settings).current_dir(root());
     // This process becomes the server, so that Ctrl-C reaches it and nothing outlives it.
     Err(anyhow::Error::new(server.exec()).context(format!("cannot start {}", server_binary().display())))
+}
+
+/// The server starts in the root of the tree: a file that was named from elsewhere must still be found.
+fn absolute(arguments: &[String]) -> anyhow::Result<Vec<String>> {
+    let mut found = Vec::new();
+    for (n, argument) in arguments.iter().enumerate() {
+        let path = match argument.strip_prefix("--config=") {
+            Some(path) => Some(path),
+            None if n > 0 && arguments[n - 1] == "--config" => Some(argument.as_str()),
+            None => None,
+        };
+        let prefix = if argument.starts_with("--config=") { "--config=" } else { "" };
+        found.push(match path {
+            Some(path) => format!("{prefix}{}", std::path::absolute(path)?.display()),
+            None => argument.clone(),
+        });
+    }
+    Ok(found)
 }
 
 /// Builds the one binary, with the features that the whole workspace's build has, so that nothing is built twice.

@@ -61,7 +61,11 @@ impl Setup {
                 .args(["install", "--yes", "--quiet", "--no-install-recommends"])
                 .args(&missing)
                 .env("DEBIAN_FRONTEND", "noninteractive"),
-        )
+        )?;
+        if missing.contains(&"coturn") && step::succeeds("systemctl", &["disable", "--now", "coturn"]) {
+            note("coturn's own server is off again: only its client is wanted, and its port is ours");
+        }
+        Ok(())
     }
 
     /// The SDK and the demo page that the server serves.
