@@ -103,10 +103,9 @@ fn join(
         match error {
             JoinError::NotAllowed(_) => Problem::new(StatusCode::FORBIDDEN, "forbidden", &text),
             JoinError::Offer(_) => Problem::new(StatusCode::BAD_REQUEST, "bad_sdp", &text),
-            JoinError::LimitExceeded { .. } => {
+            JoinError::LimitExceeded { .. } | JoinError::Unavailable => {
                 Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", &text)
             }
-            JoinError::Unavailable => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", &text),
         }
     })?;
     let location = format!("/v1/{segment}/{room}/{resource}");

@@ -197,10 +197,7 @@ impl Egress {
             ),
             _ => (0, 0),
         };
-        if self.segments.len() == SEGMENTS_MAX {
-            self.segments.pop_front();
-        }
-        self.segments.push_back(Segment {
+        self.push_segment(Segment {
             key,
             first_in: packet.sequence,
             first_out: self.next_out,
@@ -214,11 +211,14 @@ impl Egress {
     /// Goes on with the same stream at `sequence_in`, as if nothing lay between.
     fn close_gap(&mut self, sequence_in: u64) {
         let Some(newest) = self.segments.back() else { return };
-        let next = Segment { first_in: sequence_in, first_out: self.next_out, ..*newest };
+        self.push_segment(Segment { first_in: sequence_in, first_out: self.next_out, ..*newest });
+    }
+
+    fn push_segment(&mut self, segment: Segment) {
         if self.segments.len() == SEGMENTS_MAX {
             self.segments.pop_front();
         }
-        self.segments.push_back(next);
+        self.segments.push_back(segment);
     }
 
     /// What to add to the packet's timestamp so that the stream's time goes on: exactly, by the publisher's
@@ -322,7 +322,7 @@ impl Egress {
             ssrc,
         };
         let header_len = write_header(arena, &fields, packet, extensions);
-        arena.extend_from_slice(&(mapped.sequence as u16).to_be_bytes());
+        rtp::write_rtx_osn(arena, mapped.sequence as u16);
         append_payload(arena, mapped, packet);
         Some((header_len, sequence))
     }

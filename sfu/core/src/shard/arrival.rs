@@ -123,7 +123,7 @@ impl Shard {
         }
         self.out.commit(start, path.remote, path.local);
         self.pump_dtls(member, now);
-        self.reschedule(member, now);
+        self.reschedule(member);
         Ok(())
     }
 
@@ -146,7 +146,10 @@ impl Shard {
         self.stats.transports += 1;
         let room = m.registration.room;
         self.refresh_room(room, now);
-        self.announce_slots(member);
+        // Whoever found somebody there has been told already.
+        if self.members[member].occupants.iter().all(Option::is_none) {
+            self.announce_slots(member);
+        }
     }
 
     /// RFC 8445 §7.3.1.3–5: a proven source is a peer-reflexive candidate, and USE-CANDIDATE makes it the path.
@@ -195,7 +198,7 @@ impl Shard {
             self.gone(member, GoneReason::DtlsFailed);
             return Err(Drop::Dtls);
         }
-        self.reschedule(member, now);
+        self.reschedule(member);
         result.map_err(|_| Drop::Dtls)
     }
 

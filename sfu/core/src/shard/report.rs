@@ -17,10 +17,13 @@ const CNAME: &str = "trunkline";
 
 impl Shard {
     /// After anything that may have made a deadline earlier.
-    pub(super) fn reschedule(&mut self, member: usize, _now: Instant) {
+    pub(super) fn reschedule(&mut self, member: usize) {
         let limits = &self.limits;
-        let Some(transport) = self.members[member].transport.as_ref() else { return };
+        let m = &self.members[member];
+        let Some(transport) = m.transport.as_ref() else { return };
         let at = transport.next_at(limits.consent, limits.connect);
+        // A look that was planned stays planned, whichever timer came before it.
+        let at = m.tracks.iter().filter_map(|t| t.look_at).fold(at, Instant::min);
         self.schedule(member, at);
     }
 
@@ -50,11 +53,10 @@ impl Shard {
             self.members[member].transport.as_ref().is_some_and(|t| t.connected() && t.report_due <= now);
         if due {
             self.send_reports(member, now);
-            self.look_at_layers(member, now);
             self.retarget_member(member, now);
             self.repeat_wants(member);
         }
-        self.reschedule(member, now);
+        self.reschedule(member);
     }
 
     /// Keyframes asked for too soon after another; then the next wake for one that is still not due.

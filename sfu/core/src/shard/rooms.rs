@@ -258,7 +258,8 @@ impl Shard {
         self.update_wants(member, track);
     }
 
-    /// At the owner: looks at a track's layers, and tells everyone who chooses among them if something changed.
+    /// At the owner: looks at a track's layers, and tells everyone who chooses among them if something changed. The
+    /// caller reschedules.
     pub(super) fn look_at_layers(&mut self, member: usize, now: Instant) {
         for track in 0..self.members[member].tracks.len() {
             let publisher = self.members[member].id();
@@ -271,21 +272,15 @@ impl Shard {
             // Again when the first of the active ones may have fallen silent.
             let last = state.layers.iter().filter(|l| l.active(now)).filter_map(|l| l.last_packet).min();
             state.look_at = last.map(|at| (at + LAYER_SILENCE).max(now + LAYERS_SETTLE));
-            let next = state.look_at;
-            let changed = infos != state.infos;
-            if let Some(at) = next {
-                self.schedule(member, at);
+            if infos != state.infos {
+                state.infos.clone_from(&infos);
+                for &shard in state.wants.keys() {
+                    let layers = infos.clone();
+                    let told = Neighbour::Layers { publisher, track: track as u8, layers };
+                    self.out.neighbour(Some(shard), told);
+                }
+                self.retarget_track(member, track, now);
             }
-            if !changed {
-                continue;
-            }
-            let state = &mut self.members[member].tracks[track];
-            state.infos.clone_from(&infos);
-            for &shard in state.wants.keys() {
-                let layers = infos.clone();
-                self.out.neighbour(Some(shard), Neighbour::Layers { publisher, track: track as u8, layers });
-            }
-            self.retarget_track(member, track, now);
         }
     }
 
