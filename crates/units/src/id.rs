@@ -121,6 +121,10 @@ id! {
     MessageId
 }
 id! {
+    /// An attachment, and the upload that it came from. Chosen by the media store: 128 random bits that nobody guesses.
+    AttachmentId
+}
+id! {
     /// A signaling session: one WebSocket connection.
     SessionId
 }

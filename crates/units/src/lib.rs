@@ -7,7 +7,8 @@ mod time;
 
 pub use data::{DataRate, DataSize};
 pub use id::{
-    CallId, ConversationId, DeviceId, ID_CHARS_MAX, IdError, MessageId, RequestId, SessionId, UserId,
+    AttachmentId, CallId, ConversationId, DeviceId, ID_CHARS_MAX, IdError, MessageId, RequestId, SessionId,
+    UserId,
 };
 pub use time::UnixMillis;
 
