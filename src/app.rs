@@ -1,7 +1,8 @@
 //! The composition root: what starts in which order, how the services meet, and how everything stops.
 //!
-//! Start: secrets → operator's port → media and relay → signaling → public port → ready. Stop, on SIGTERM or Ctrl-C:
-//! not ready → `bye` to sessions → no more requests → media and relay → store. The operator's port answers to the end.
+//! Start: secrets → operator's port → media and relay → media store → signaling → public port → ready. Stop, on SIGTERM
+//! or Ctrl-C: not ready → uploads keep what they received → `bye` to sessions → no more requests → media and relay →
+//! store. The operator's port answers to the end.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,15 +11,16 @@ use std::time::Duration;
 use axum::Router;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
+use trunkline_media_store::MediaStore;
 use trunkline_sfu::Sfu;
 use trunkline_signaling::Signaling;
 
 use crate::config::{Bind, Config};
-use crate::listener::Listener;
+use crate::listener::{Listener, brief};
 use crate::ops::{self, Readiness, Samplers};
 use crate::secrets::{self, Secrets};
 use crate::services::{self, Relay};
-use crate::{telemetry, web};
+use crate::{ports, telemetry, web};
 
 /// Below this many file descriptors an operator is warned: a thousand people and their relays.
 const DESCRIPTORS_MIN: u64 = 4_096;
@@ -35,12 +37,15 @@ pub struct Roles {
     pub sfu: bool,
     /// Relaying.
     pub turn: bool,
+    /// Photos, voice notes, files. Only together with `signaling` in this version.
+    pub media_store: bool,
 }
 
 /// The running server.
 pub struct App {
     readiness: Readiness,
     signaling: Option<Arc<Signaling>>,
+    media_store: Option<MediaStore>,
     http: Option<Listener>,
     ops: Option<Listener>,
     sfu: Option<Sfu>,
@@ -100,11 +105,20 @@ impl App {
         if turn.is_some() && sfu.is_some() {
             services::warn_if_unreachable(&config);
         }
+        let media_store = match roles.media_store {
+            true => Some(services::open_media_store(&config, &secrets).await?),
+            false => None,
+        };
         let (signaling, http) = match roles.signaling {
             true => {
                 let media = sfu.clone().map(|sfu| (sfu, from_sfu));
-                let signaling = services::start_signaling(&config, &secrets, media, turn.as_ref()).await?;
-                let router = public_router(&signaling, sfu.as_ref(), &secrets);
+                let attachments = media_store.clone();
+                let signaling =
+                    services::start_signaling(&config, &secrets, media, turn.as_ref(), attachments).await?;
+                if let Some(media_store) = &media_store {
+                    media_store.start(ports::references(&signaling)).await?;
+                }
+                let router = public_router(&signaling, sfu.as_ref(), media_store.as_ref(), &secrets);
                 let http = Listener::start("http.listen", config.http.listen, router).await?;
                 (Some(Arc::new(signaling)), Some(http))
             }
@@ -118,7 +132,7 @@ impl App {
             });
         }
         readiness.set_ready();
-        let app = Self { readiness, signaling, http, ops, sfu, turn };
+        let app = Self { readiness, signaling, media_store, http, ops, sfu, turn };
         tracing::info!(
             http = shown(app.http_address()),
             ops = shown(app.ops_address()),
@@ -154,6 +168,9 @@ impl App {
     /// Stops everything, in order. Returns when the last service has.
     pub async fn shutdown(self) {
         self.readiness.set_draining();
+        if let Some(media_store) = &self.media_store {
+            media_store.shutdown().await;
+        }
         if let Some(signaling) = &self.signaling {
             signaling.shutdown().await;
         }
@@ -179,14 +196,24 @@ impl App {
     }
 }
 
-/// Everything on the public port: the API, WHIP and WHEP, and the page for what no route takes.
-fn public_router(signaling: &Signaling, sfu: Option<&Sfu>, secrets: &Secrets) -> Router {
+/// Everything on the public port: the API, WHIP and WHEP, and the page for what no route takes; and uploads and downloads,
+/// which last as long as their bytes take.
+fn public_router(
+    signaling: &Signaling,
+    sfu: Option<&Sfu>,
+    media_store: Option<&MediaStore>,
+    secrets: &Secrets,
+) -> Router {
     let mut router = signaling.router();
     if let Some(sfu) = sfu {
         let state = trunkline_sfu::HttpState::new(sfu.clone(), secrets.jwt_key.expose().as_bytes());
         router = router.merge(trunkline_sfu::router(state));
     }
-    router.fallback(web::serve)
+    let router = brief(router.fallback(web::serve));
+    match media_store {
+        Some(media_store) => router.merge(media_store.router()),
+        None => router,
+    }
 }
 
 async fn start_ops(
@@ -205,8 +232,12 @@ async fn start_ops(
         }
     });
     Ok(Some(
-        Listener::start("ops.listen", address, ops::router(handle, samplers.clone(), readiness.clone()))
-            .await?,
+        Listener::start(
+            "ops.listen",
+            address,
+            brief(ops::router(handle, samplers.clone(), readiness.clone())),
+        )
+        .await?,
     ))
 }
 

@@ -9,7 +9,8 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 
 use crate::app::{App, Roles, Signals};
-use crate::config::Config;
+use crate::config::{BlobPlace, Config};
+use crate::media;
 use crate::secrets::Secrets;
 use crate::telemetry;
 use crate::tokens::Grant;
@@ -21,6 +22,7 @@ Examples:
   trunkline config check --config /etc/trunkline.toml
   trunkline token --user alice --ttl 30d
   trunkline token --user camera-1 --room lobby --publish
+  trunkline media copy --from disk --to s3
 
 Every key of the file can be set from the environment: TRUNKLINE_SECTION__KEY, e.g. TRUNKLINE_HTTP__LISTEN.
 docs/trunkline.example.toml has them all, with units and effects.";
@@ -41,7 +43,7 @@ enum Command {
         #[command(flatten)]
         file: File,
         /// What this process does, separated by commas.
-        #[arg(long, value_delimiter = ',', value_name = "ROLE", default_value = "signaling,sfu,turn")]
+        #[arg(long, value_delimiter = ',', value_name = "ROLE", default_value = "signaling,sfu,turn,media-store")]
         role: Vec<Role>,
     },
     /// Look at the configuration without starting anything.
@@ -57,6 +59,35 @@ Examples:
   trunkline token --user camera-1 --room lobby --publish       for WHIP
   trunkline token --user viewer-7 --room lobby --subscribe     for WHEP")]
     Token(TokenArgs),
+    /// Look after stored photos and files.
+    Media {
+        #[command(subcommand)]
+        command: MediaCommand,
+    },
+    /// Decodes one photo or voice note, in a process that limits itself. Started by the server; not for people.
+    #[command(hide = true)]
+    MediaWorker,
+}
+
+#[derive(Debug, Subcommand)]
+enum MediaCommand {
+    /// Copy everything that is stored from one place to another, verified.
+    #[command(after_help = "\
+Both places are those of the configuration: disk is data.dir/media/blobs, s3 is the bucket of [media] s3_….
+It may be stopped and run again: what was verified is not copied again. Run it while the server still serves from the
+old place, then once more after stopping the server, and start it again with media.store set to the new place.
+
+Example: trunkline media copy --config /etc/trunkline.toml --from disk --to s3")]
+    Copy {
+        #[command(flatten)]
+        file: File,
+        /// Where it is now.
+        #[arg(long)]
+        from: BlobPlace,
+        /// Where it goes.
+        #[arg(long)]
+        to: BlobPlace,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -110,14 +141,18 @@ enum Role {
     Sfu,
     /// Relaying for networks that allow nothing else.
     Turn,
-    /// Photos, voice notes, files: not part of this version yet.
+    /// Photos, voice notes, files.
     MediaStore,
 }
 
 /// Runs what the command line says.
 #[must_use]
 pub fn main() -> ExitCode {
-    match run(Cli::parse()) {
+    let cli = Cli::parse();
+    if let Command::MediaWorker = cli.command {
+        return trunkline_media_pipeline::worker::run();
+    }
+    match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("trunkline: {error:#}");
@@ -135,6 +170,12 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             serve(config, roles)
         }
         Command::Config { command: ConfigCommand::Check { file, show } } => check(&file, show),
+        Command::Media { command: MediaCommand::Copy { file, from, to } } => {
+            let config = Config::load(file.path.as_deref())?;
+            telemetry::start_logging(&config.log);
+            media::copy(&config, from, to)
+        }
+        Command::MediaWorker => unreachable!("taken before anything else"),
         Command::Token(args) => {
             let config = Config::load(args.file.path.as_deref())?;
             let secrets = Secrets::resolve(&config)?;
@@ -171,15 +212,18 @@ fn check(file: &File, show: bool) -> anyhow::Result<()> {
 
 fn roles(asked: &[Role]) -> anyhow::Result<Roles> {
     let has = |role| asked.contains(&role);
-    anyhow::ensure!(
-        !has(Role::MediaStore),
-        "the role media-store is not part of this version yet: leave it out, photos and files come later"
-    );
-    let roles = Roles { signaling: has(Role::Signaling), sfu: has(Role::Sfu), turn: has(Role::Turn) };
-    anyhow::ensure!(
-        roles.signaling || !roles.sfu,
-        "the role sfu needs the role signaling in the same process: nothing else can control it in this version"
-    );
+    let roles = Roles {
+        signaling: has(Role::Signaling),
+        sfu: has(Role::Sfu),
+        turn: has(Role::Turn),
+        media_store: has(Role::MediaStore),
+    };
+    for (name, asked) in [("sfu", roles.sfu), ("media-store", roles.media_store)] {
+        anyhow::ensure!(
+            roles.signaling || !asked,
+            "the role {name} needs the role signaling in the same process: nothing else can control it in this version"
+        );
+    }
     Ok(roles)
 }
 
@@ -212,16 +256,18 @@ mod tests {
     #[test]
     fn roles_are_a_list_and_all_by_default() {
         let Command::Serve { role, .. } = parse(&["serve"]).unwrap().command else { panic!("serve") };
-        assert_eq!(roles(&role).unwrap(), Roles { signaling: true, sfu: true, turn: true });
-        assert_eq!(roles_of("turn").unwrap(), Roles { signaling: false, sfu: false, turn: true });
+        let all = Roles { signaling: true, sfu: true, turn: true, media_store: true };
+        assert_eq!(roles(&role).unwrap(), all);
+        let turn = Roles { signaling: false, sfu: false, turn: true, media_store: false };
+        assert_eq!(roles_of("turn").unwrap(), turn);
     }
 
     #[test]
     fn roles_that_cannot_be_are_refused_with_the_reason() {
-        let error = roles_of("signaling,media-store").unwrap_err().to_string();
-        assert!(error.contains("not part of this version yet"), "{error}");
-        let error = roles_of("sfu").unwrap_err().to_string();
-        assert!(error.contains("needs the role signaling"), "{error}");
+        for alone in ["sfu", "media-store", "turn,media-store"] {
+            let error = roles_of(alone).unwrap_err().to_string();
+            assert!(error.contains("needs the role signaling"), "{error}");
+        }
         roles_of("signalling").unwrap_err();
     }
 

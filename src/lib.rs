@@ -1,4 +1,4 @@
-//! The composition root of Trunkline: one binary that joins signaling, the SFU and TURN.
+//! The composition root of Trunkline: one binary that joins signaling, the SFU, TURN and the media store.
 //!
 //! Nothing is decided here. [`config`] says what to start, [`app::App`] holds every start-up and shutdown order, and
 //! the services meet only through the port traits that signaling declares. An embedder gets the same server by
@@ -8,6 +8,7 @@ pub mod app;
 pub mod cli;
 pub mod config;
 mod listener;
+mod media;
 pub mod net;
 pub mod ops;
 mod ports;

@@ -1,4 +1,4 @@
-//! One HTTP listener: a bound on connections, a deadline for a request, and a stop that lets requests finish.
+//! One HTTP listener: a bound on connections, deadlines, and a stop that lets requests finish.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -26,7 +26,8 @@ const CONNECTIONS_MAX: usize = 10_000;
 /// phones; lower frees what half-open connections hold.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a request may take from its head to its answer, a slow body included. A WebSocket is answered at once.
+/// How long a request may take from its head to its answer, a slow body included. A WebSocket is answered at once; uploads
+/// last as long as their bytes take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a peer may leave what we sent unacknowledged, an unread answer behind a closed window included (RFC 5482).
@@ -51,7 +52,7 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// Binds `address`, the value of the configuration's `key`, and serves `router` on it.
+    /// Binds `address`, the value of the configuration's `key`, and serves `router` on it. See [`brief`].
     ///
     /// # Errors
     /// The address cannot be bound.
@@ -64,8 +65,7 @@ impl Listener {
             TcpListener::bind(address).await.with_context(|| format!("cannot listen on {key} {address}"))?;
         let address = listener.local_addr()?;
         let (stop, stopped) = watch::channel(false);
-        let timeout = TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, REQUEST_TIMEOUT);
-        let task = tokio::spawn(serve(listener, router.layer(timeout), stopped));
+        let task = tokio::spawn(serve(listener, router, stopped));
         Ok(Self { address, stop, task })
     }
 
@@ -81,6 +81,11 @@ impl Listener {
             tracing::error!("a listener's task panicked");
         }
     }
+}
+
+/// Puts the deadline of a request before routes that have none of their own.
+pub(crate) fn brief(router: Router) -> Router {
+    router.layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, REQUEST_TIMEOUT))
 }
 
 async fn serve(listener: TcpListener, router: Router, mut stopped: watch::Receiver<bool>) {

@@ -5,6 +5,7 @@
 //! `docs/trunkline.example.toml`, which a test holds equal to the defaults here.
 
 mod keys;
+mod media;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -17,7 +18,8 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
-pub use values::{Advertised, Bind, ExternalIp, LogFilter, LogFormat, Ports, Secret, Span};
+pub use media::{BlobPlace, Media};
+pub use values::{Advertised, Bind, ExternalIp, LogFilter, LogFormat, Ports, Secret, Size, Span};
 
 /// A shared secret shorter than this is refused: HMAC-SHA-256 wants a key as long as its output (RFC 7518 §3.2).
 pub const SECRET_BYTES_MIN: usize = 32;
@@ -39,6 +41,8 @@ pub struct Config {
     pub sfu: Sfu,
     /// Relaying for networks that allow nothing else.
     pub turn: Turn,
+    /// Photos, voice notes and files.
+    pub media: Media,
     /// What is logged.
     pub log: Log,
 }
@@ -62,6 +66,8 @@ pub struct Ops {
 pub struct Auth {
     /// The HS256 key shared with whoever mints tokens. Empty: generated, and kept in the data directory.
     pub jwt_key: Secret,
+    /// What a chat server shows to act for users over REST. Empty: none can.
+    pub server_key: Secret,
 }
 
 /// `[data]`
@@ -84,6 +90,8 @@ pub struct Signaling {
     pub sends_per_second: u32,
     /// Members of one conversation.
     pub members: u32,
+    /// How long messages are kept, and what they refer to, unless their conversation says otherwise; 0: for ever.
+    pub retention: Span,
     /// Live sessions of this process.
     pub sessions: u32,
 }
@@ -159,6 +167,7 @@ impl Default for Signaling {
             demo_logins: false,
             sends_per_second: 20,
             members: 256,
+            retention: Span::secs(0),
             sessions: 50_000,
         }
     }
@@ -251,6 +260,7 @@ impl Config {
             signaling: section(&mut merged, "signaling")?,
             sfu: section(&mut merged, "sfu")?,
             turn: section(&mut merged, "turn")?,
+            media: section(&mut merged, "media")?,
             log: section(&mut merged, "log")?,
         };
         config.check()?;
@@ -268,6 +278,9 @@ impl Config {
         let short = |secret: &Secret| !secret.is_empty() && secret.expose().len() < SECRET_BYTES_MIN;
         if short(&self.auth.jwt_key) {
             return Err(format!("`auth.jwt_key` is shorter than {SECRET_BYTES_MIN} bytes"));
+        }
+        if short(&self.auth.server_key) {
+            return Err(format!("`auth.server_key` is shorter than {SECRET_BYTES_MIN} bytes"));
         }
         if self.turn.secrets.iter().any(|secret| secret.is_empty() || short(secret)) {
             return Err(format!("`turn.secrets` has one shorter than {SECRET_BYTES_MIN} bytes"));
@@ -297,6 +310,10 @@ impl Config {
         if self.turn.allocations == 0 || self.turn.allocations_per_user == 0 {
             return Err("`turn.allocations` and `turn.allocations_per_user` must be 1 or more".to_owned());
         }
+        if (1..60).contains(&self.signaling.retention.0.as_secs()) {
+            return Err("`signaling.retention` must be \"0s\", or a minute or more".to_owned());
+        }
+        self.media.check()?;
         if self.sfu.advertise.iter().any(|advertised| advertised.ip.is_unspecified()) {
             return Err("`sfu.advertise` has a wildcard address, which no client can send to".to_owned());
         }
@@ -321,7 +338,10 @@ fn section<T: for<'de> Deserialize<'de>>(merged: &mut Table, name: &str) -> Resu
         defaults.insert(key.clone(), value.clone());
         if let Err(error) = defaults.try_into::<T>() {
             // The deserialiser quotes what it found.
-            let secret = matches!((name, key.as_str()), ("auth", "jwt_key") | ("turn", "secrets"));
+            let secret = matches!(
+                (name, key.as_str()),
+                ("auth", "jwt_key" | "server_key") | ("turn", "secrets") | ("media", "secret" | "s3_secret_key")
+            );
             return Err(match secret {
                 true => format!("`{name}.{key}`: not of the type that docs/trunkline.example.toml shows"),
                 false => format!("`{name}.{key}`: {}", error.message()),

@@ -64,6 +64,8 @@ fn what_is_written_reads_back() {
     config.turn.external_ip = ExternalIp::Is("2001:db8::1".parse().unwrap());
     config.sfu.advertise = vec!["[2001:db8::2]:70".parse().unwrap()];
     config.log.level = "warn,trunkline_sfu=debug".parse().unwrap();
+    config.media.file_size = Size(1_500);
+    config.media.user_size = "3 GiB".parse().unwrap();
     config.signaling.lease = Span(std::time::Duration::from_millis(90_500));
     let text = toml::to_string(&config.to_table()).unwrap();
     assert_eq!(parse(&text).expect("reads back"), config);
@@ -97,6 +99,16 @@ fn wrong_values_name_their_key() {
         ("[turn]\nrealm = \"\"", "turn.realm"),
         ("[turn]\nurls = [\"relay.example\"]", "turn.urls"),
         ("[turn]\nallocations = 0", "turn.allocations"),
+        ("[auth]\nserver_key = \"short\"", "auth.server_key"),
+        ("[signaling]\nretention = \"5s\"", "signaling.retention"),
+        ("[media]\nfile_size = \"2 GB\"", "media.file_size"),
+        ("[media]\nfile_size = \"99999999 TiB\"", "media.file_size"),
+        ("[media]\nphoto_size = \"0\"", "media.photo_size"),
+        ("[media]\nsizes = [1280, 320]", "media.sizes"),
+        ("[media]\nsizes = []", "media.sizes"),
+        ("[media]\nstore = \"s3\"", "media.s3_bucket"),
+        ("[media]\nstore = \"tape\"", "media.store"),
+        ("[media]\ngrace = \"0s\"", "media.grace"),
         ("[log]\nformat = \"yaml\"", "log.format"),
         ("[log]\nlevel = \"a=b=c\"", "log.level"),
         ("http = 3", "http"),
@@ -138,7 +150,8 @@ fn the_environment_is_checked_too() {
 #[test]
 fn secrets_are_never_shown() {
     let planted = "planted-secret-planted-secret-planted";
-    let text = format!("[auth]\njwt_key = \"{planted}\"\n[turn]\nsecrets = [\"{planted}\"]");
+    let text = format!("[auth]\njwt_key = \"{planted}\"\n[turn]\nsecrets = [\"{planted}\"]\n\
+         [media]\nsecret = \"{planted}\"\ns3_secret_key = \"{planted}\"");
     let config = parse(&text).expect("loads");
     assert_eq!(config.auth.jwt_key.expose(), planted);
     let shown = format!("{config:?} {}", toml::to_string(&config.to_table()).unwrap());

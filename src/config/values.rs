@@ -24,7 +24,7 @@ macro_rules! textual {
     )+};
 }
 
-textual!(Span, Bind, ExternalIp, Advertised, Ports, LogFilter);
+textual!(Span, Size, Bind, ExternalIp, Advertised, Ports, LogFilter);
 
 /// A length of time, written as `500ms`, `60s`, `12h` or `1day`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,6 +49,43 @@ impl FromStr for Span {
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         humantime::format_duration(self.0).fmt(f)
+    }
+}
+
+/// An amount of bytes, written as `64 MiB`, `2 GiB` or `1000`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Size(pub u64);
+
+const UNITS: [(&str, u64); 4] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+
+impl Size {
+    pub(super) const fn mib(mebibytes: u64) -> Self {
+        Self(mebibytes << 20)
+    }
+}
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (number, factor) = UNITS
+            .iter()
+            .find_map(|(unit, factor)| Some((text.strip_suffix(unit)?.trim_end(), *factor)))
+            .unwrap_or((text, 1));
+        let digits = number.bytes().all(|byte| byte.is_ascii_digit());
+        let bytes = number.parse::<u64>().ok().filter(|_| digits).and_then(|number| number.checked_mul(factor));
+        // What the database counts in.
+        let bytes = bytes.filter(|bytes| i64::try_from(*bytes).is_ok());
+        bytes.map(Self).ok_or_else(|| format!("`{text}` is not an amount of bytes such as \"64 MiB\" or \"1000\""))
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match UNITS.iter().find(|(_, factor)| self.0 > 0 && self.0 % factor == 0) {
+            Some((unit, factor)) => write!(f, "{} {unit}", self.0 / factor),
+            None => self.0.fmt(f),
+        }
     }
 }
 

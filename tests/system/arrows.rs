@@ -14,7 +14,8 @@ const IO_CRATES: [&str; 8] =
     ["tokio", "mio", "socket2", "axum", "quinn-udp", "rusqlite", "hyper", "trunkline-udp"];
 
 /// The packages of one service: none of them may reach a package of another service.
-const SERVICES: [(&str, &[&str]); 3] = [
+const SERVICES: [(&str, &[&str]); 4] = [
+    ("media-store", &["trunkline-media-store", "trunkline-media-blob", "trunkline-media-pipeline"]),
     ("signaling", &["trunkline-signaling", "trunkline-signaling-api", "trunkline-signaling-core"]),
     ("sfu", &["trunkline-sfu", "trunkline-sfu-core"]),
     ("turn", &["trunkline-turn", "trunkline-turn-core"]),
@@ -120,6 +121,17 @@ fn cores_stand_on_the_shared_crates_alone() {
             );
         }
     }
+}
+
+/// What reads a stranger's bytes runs in a process of its own, and needs nothing that talks to others.
+#[test]
+fn the_media_pipeline_has_no_runtime_and_no_store() {
+    let workspace = workspace();
+    let pipeline = &workspace["trunkline-media-pipeline"];
+    for unwanted in IO_CRATES.iter().chain(&["trunkline-media-blob", "trunkline-media-store", "aws-sdk-s3"]) {
+        assert!(!pipeline.dependencies.contains(*unwanted), "trunkline-media-pipeline → {unwanted}");
+    }
+    assert!(!workspace["trunkline-media-blob"].dependencies.contains("trunkline-media-store"));
 }
 
 #[test]

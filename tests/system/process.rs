@@ -9,12 +9,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::server::{DataDir, Server, Session, http, token, trunkline};
 
 #[test]
-fn a_role_that_is_not_there_yet_is_refused_clearly() {
+fn a_role_that_cannot_be_alone_is_refused_clearly() {
     let data = DataDir::new();
-    let output = trunkline(&data).args(["serve", "--role", "signaling,media-store"]).output().unwrap();
+    let output = trunkline(&data).args(["serve", "--role", "turn,media-store"]).output().unwrap();
     assert!(!output.status.success());
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(said.contains("not part of this version yet"), "{said}");
+    assert!(said.contains("needs the role signaling"), "{said}");
     assert!(!data.path().exists(), "nothing was begun");
 }
 

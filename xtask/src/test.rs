@@ -21,8 +21,8 @@ struct Step {
 const STEPS: [Step; 6] = [
     Step { name: "fmt", setup: || Ok(()), run: fmt },
     Step { name: "deny", setup: set_up_deny, run: deny },
-    Step { name: "clippy", setup: || Ok(()), run: clippy },
-    Step { name: "rust", setup: || Ok(()), run: rust },
+    Step { name: "clippy", setup: Setup::build_packages, run: clippy },
+    Step { name: "rust", setup: set_up_rust, run: rust },
     Step { name: "web", setup: Setup::page, run: web },
     Step { name: "interop", setup: set_up_interop, run: interop },
 ];
@@ -85,7 +85,7 @@ fn choose(arguments: &[String]) -> anyhow::Result<(Vec<&'static Step>, &[String]
     Ok((if only.is_empty() { STEPS.iter().collect() } else { only }, rest))
 }
 
-fn cargo(arguments: &[&str]) -> Command {
+pub(crate) fn cargo(arguments: &[&str]) -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(arguments).current_dir(root());
     cargo
@@ -122,6 +122,13 @@ fn deny(_: &[String]) -> anyhow::Result<Counts> {
         note("SKIPPED: advisories were not checked, because their database cannot be reached from here");
     }
     Ok(counts)
+}
+
+/// The blob store's and the media store's tests start a real S3 server.
+fn set_up_rust() -> anyhow::Result<()> {
+    Setup::build_packages()?;
+    Setup::system_packages()?;
+    Setup::python()
 }
 
 fn rust(filter: &[String]) -> anyhow::Result<Counts> {

@@ -1,6 +1,7 @@
 /** One conversation as this device holds it: what it has, what is on its way, and who has read what. */
-import type { Head, Json, MemberInfo, WireMessage } from './wire.js';
+import type { Parcel } from './parcel.js';
 import type { RequestError } from './util.js';
+import type { Attachment, AttachmentKind, Head, Json, MemberInfo, WireMessage } from './wire.js';
 
 export interface Outgoing {
   /** The message's own id: the same in every attempt. */
@@ -8,7 +9,10 @@ export interface Outgoing {
   readonly conv: string;
   readonly kind: string;
   readonly body: Json;
-  readonly attachments?: Json[];
+  /** Ids of what it refers to. */
+  readonly attachments?: string[];
+  /** The same as this device knows it, to show until the server's own word comes; in the order of the ids. */
+  readonly shown?: Attachment[];
   /** When the person sent it, by this device's clock. */
   readonly at: number;
   /** Why it will not be sent without the person asking again. */
@@ -23,10 +27,21 @@ export interface Gap {
   why: string;
 }
 
+/** A file, or bytes that are to be one, and what they are. */
+export interface FileToSend {
+  file: Blob;
+  /** Guessed from the type if left out; a voice note says so itself. */
+  kind?: AttachmentKind | undefined;
+  /** Its own name if it is a `File`. */
+  name?: string | undefined;
+}
+
 /** What a conversation asks of its session. */
 export interface ConversationPort {
   readonly user: string;
-  sendMessage(conv: Conversation, kind: string, body: Json, attachments?: Json[]): Outgoing;
+  sendMessage(conv: Conversation, kind: string, body: Json, attachments?: string[]): Outgoing;
+  sendFiles(conv: Conversation, files: readonly FileToSend[], text: string): Parcel;
+  parcels(conv: Conversation): Parcel[];
   loadOlder(conv: Conversation): Promise<boolean>;
   markRead(conv: Conversation): void;
   typing(conv: Conversation): void;
@@ -38,6 +53,8 @@ export const MESSAGES_KEPT_MAX = 2_000;
 export class Conversation {
   readonly id: string;
   title: string | undefined;
+  /** Seconds that messages are kept; undefined: for ever. */
+  retentionS: number | undefined;
   members: MemberInfo[] = [];
   /** The newest sequence number known to exist. */
   lastSeq = 0;
@@ -66,8 +83,26 @@ export class Conversation {
   }
 
   /** Sends any kind of message. */
-  sendKind(kind: string, body: Json, attachments?: Json[]): Outgoing {
+  sendKind(kind: string, body: Json, attachments?: string[]): Outgoing {
     return this.#port.sendMessage(this, kind, body, attachments);
+  }
+
+  /**
+   * Uploads a file and sends it as a message when it is ready, also if the page is reloaded in between. The parcel stands
+   * in `parcels` until then.
+   */
+  sendFile(file: Blob, options: Omit<FileToSend, 'file'> & { text?: string } = {}): Parcel {
+    return this.#port.sendFiles(this, [{ ...options, file }], options.text ?? '');
+  }
+
+  /** The same for up to ten files that are to be one message. */
+  sendFiles(files: readonly FileToSend[], text = ''): Parcel {
+    return this.#port.sendFiles(this, files, text);
+  }
+
+  /** Files on their way to becoming messages of this conversation, in the order in which they were sent. */
+  get parcels(): Parcel[] {
+    return this.#port.parcels(this);
   }
 
   /** Fetches a page of older messages; false if there are none. */
@@ -131,6 +166,7 @@ export class Conversation {
   /** @internal */
   applyHead(head: Head): void {
     this.title = head.title ?? undefined;
+    this.retentionS = head.retention_s ?? undefined;
     const known = new Map(this.members.map((member) => [member.user, member]));
     // Receipts only grow; a head that was read before a receipt must not take it back.
     this.members = head.members.map((member) => ({

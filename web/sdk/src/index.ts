@@ -1,14 +1,20 @@
-/** Trunkline for browsers: sessions, conversations and calls. See README.md. */
+/** Trunkline for browsers: sessions, conversations, calls and uploads. See README.md. */
 export { Session, type SessionEvents, type SessionOptions } from './session.js';
 export type { ConnectionState, SocketLike } from './connection.js';
-export { Conversation, type DeliveryMark, type Gap, type Outgoing } from './conversation.js';
+export { Conversation, type DeliveryMark, type FileToSend, type Gap, type Outgoing } from './conversation.js';
 export type { Keep } from './outbox.js';
+export type { Upload, UploadEvents, UploadProgress, UploadState } from './upload.js';
+export type { Parcel, ParcelEvents } from './parcel.js';
+export { ATTACHMENTS_MAX, UPLOADS_MAX, type UploadOptions, type Uploads, type UploadsOptions } from './uploads.js';
+export { IndexedBytes, KEPT_ALL_BYTES_MAX, KEPT_FILE_BYTES_MAX, type ByteKeep } from './bytes.js';
+export type { MediaLinks } from './links.js';
+export { bestVariant, guessKind, placeholderUrl, waveformOf } from './attachments.js';
 export { Call, type CallEvents } from './call.js';
 export { CallMedia, type MediaEvents, type MediaOptions, type MediaPort, type MediaState, type RemoteParticipant } from './media.js';
 export { LocalMedia, captureFault, type LocalEvents } from './local.js';
 export { CallStats, type LayerStats, type StatsSnapshot, type TileStats } from './stats.js';
 export { judgeCall, judgeTile, judgeUplink, type Cause, type Mark, type Quality } from './quality.js';
 export { DEFAULT_CAPTURE, encodingsFor, parseCapture, participantKey, type CaptureSize } from './plan.js';
-export { Rest, demoLogin, readClaims } from './rest.js';
-export { Emitter, RequestError, uuidv7 } from './util.js';
+export { Rest, demoLogin, readClaims, type UploadAsk } from './rest.js';
+export { Emitter, RequestError, sizeWords, uuidv7 } from './util.js';
 export type * from './wire.js';

@@ -1,24 +1,9 @@
 /** The few requests that go over HTTP. */
-import { RequestError } from './util.js';
-import type { Head } from './wire.js';
+import { RequestError, problemError } from './util.js';
+import type { AttachmentKind, AttachmentLinks, Head, Json, Ok, UploadGrant, UploadStatus } from './wire.js';
 
-async function problem(response: Response): Promise<RequestError> {
-  let code = response.status === 404 ? 'not_found' : 'internal';
-  let text = `The server answered ${response.status}.`;
-  let retryMs: number | undefined;
-  try {
-    const body = await response.json() as { code?: unknown; detail?: unknown; title?: unknown; retry_ms?: unknown };
-    if (typeof body.retry_ms === 'number') retryMs = body.retry_ms;
-    if (typeof body.code === 'string') code = body.code;
-    if (typeof body.detail === 'string') text = body.detail;
-    else if (typeof body.title === 'string') text = body.title;
-  } catch {
-    // Not a problem document: the status has to do.
-  }
-  return new RequestError(code, text, retryMs);
-}
-
-async function call<T>(url: URL, method: string, token: string | undefined, body?: unknown): Promise<T> {
+/** One request. Rejects with a {@link RequestError}: the server's own, or `disconnected`. */
+async function call<T>(url: URL, method: string, token: string | undefined, body?: unknown, signal?: AbortSignal): Promise<T> {
   const headers: Record<string, string> = {};
   if (token !== undefined) headers['authorization'] = `Bearer ${token}`;
   if (body !== undefined) headers['content-type'] = 'application/json';
@@ -26,12 +11,23 @@ async function call<T>(url: URL, method: string, token: string | undefined, body
   try {
     const init: RequestInit = { method, headers };
     if (body !== undefined) init.body = JSON.stringify(body);
+    if (signal) init.signal = signal;
     response = await fetch(url, init);
-  } catch {
+    if (!response.ok) throw problemError(response.status, await response.json().catch(() => undefined));
+    return (response.status === 204 ? undefined : await response.json()) as T;
+  } catch (error) {
+    if (error instanceof RequestError) throw error;
     throw new RequestError('disconnected', 'The server cannot be reached.');
   }
-  if (!response.ok) throw await problem(response);
-  return (response.status === 204 ? undefined : await response.json()) as T;
+}
+
+/** What an upload is going to be, for {@link Rest.grantUpload}. */
+export interface UploadAsk {
+  kind: AttachmentKind;
+  bytes?: number;
+  /** At most 255 characters. */
+  name?: string;
+  type?: string;
 }
 
 export class Rest {
@@ -58,6 +54,34 @@ export class Rest {
 
   async removeMember(conv: string, user: string): Promise<void> {
     await this.#call('DELETE', `/v1/conversations/${encodeURIComponent(conv)}/members/${encodeURIComponent(user)}`);
+  }
+
+  /** How long messages, and what they refer to, are kept; null: for ever. */
+  setRetention(conv: string, seconds: number | null): Promise<Head> {
+    return this.#call('PUT', `/v1/conversations/${encodeURIComponent(conv)}/retention`, { seconds });
+  }
+
+  /** Sends a message without a session. The same `id` sent twice is one message. */
+  postMessage(conv: string, message: { id: string; kind: string; body: Json; attachments?: string[]; device?: string }): Promise<Ok> {
+    return this.#call('POST', `/v1/conversations/${encodeURIComponent(conv)}/messages`, message);
+  }
+
+  /** The right to upload one thing into a conversation. Size and quota are judged here, before any byte is sent. */
+  grantUpload(conv: string, ask: UploadAsk): Promise<UploadGrant> {
+    return this.#call('POST', `/v1/conversations/${encodeURIComponent(conv)}/uploads`, ask);
+  }
+
+  /** What has become of an upload: answers when it is ready or has failed, or after `waitS` seconds (at most 30). */
+  uploadStatus(url: string, grant: string, waitS: number, signal?: AbortSignal): Promise<UploadStatus> {
+    const address = new URL(url, this.#url);
+    address.searchParams.set('wait_s', String(waitS));
+    return call<UploadStatus>(address, 'GET', grant, undefined, signal);
+  }
+
+  /** Signed addresses of an attachment's variants; `variant` asks for a size that is made on demand. */
+  attachmentLinks(id: string, variant?: string): Promise<AttachmentLinks> {
+    const query = variant === undefined ? '' : `?variant=${encodeURIComponent(variant)}`;
+    return this.#call('GET', `/v1/attachments/${encodeURIComponent(id)}/links${query}`);
   }
 
   #call<T>(method: string, path: string, body?: unknown): Promise<T> {

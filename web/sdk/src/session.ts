@@ -2,16 +2,23 @@
 import { Call, type CallPort } from './call.js';
 import { Connection, type ConnectionOptions, type ConnectionState } from './connection.js';
 import { Conversation, type ConversationPort, type Gap, type Outgoing } from './conversation.js';
+import { MediaLinks } from './links.js';
 import { Outbox, type Keep } from './outbox.js';
+import type { Parcel } from './parcel.js';
 import { Rest } from './rest.js';
+import type { Upload } from './upload.js';
+import { Uploads, type UploadOptions, type UploadsOptions } from './uploads.js';
 import { Emitter, RequestError, uuidv7 } from './util.js';
-import type {
-  CallInfo, ClientFrame, Head, Json, MediaFlags, Ok, Page, Reply, RequestFrame, ServerFrame, SessionLimits, Welcome, WireMessage,
+import {
+  isAttachment, type Attachment, type CallInfo, type ClientFrame, type Head, type Json, type MediaFlags, type Ok, type Page, type Reply,
+  type RequestFrame, type ServerFrame, type SessionLimits, type Welcome, type WireMessage,
 } from './wire.js';
 
 export interface SessionOptions extends Omit<ConnectionOptions, 'cursors'> {
-  /** Lets unacknowledged messages outlive a reload of the page. Keep `device` the same with it. */
+  /** Lets unacknowledged messages and unfinished uploads outlive a reload of the page. Keep `device` the same with it. */
   keep?: Keep | undefined;
+  /** How many uploads go at a time, and where their bytes are kept. */
+  uploads?: Omit<UploadsOptions, 'keep' | 'random'> | undefined;
   /** Messages fetched when a conversation is first seen and for each older page. */
   pageSize?: number | undefined;
 }
@@ -29,6 +36,8 @@ export interface SessionEvents {
   message: { conversation: Conversation; message: WireMessage };
   /** A message of ours changed: acknowledged, failed. */
   outgoing: { conversation: Conversation; message: Outgoing };
+  /** An upload began, or its state is another: see {@link Session.pendingUploads}. How far it is, it tells itself. */
+  upload: Upload;
   gap: { conversation: Conversation; gap: Gap };
   receipt: Conversation;
   typing: { conversation: Conversation; user: string };
@@ -49,6 +58,9 @@ const ENDED_CALLS_KEPT = 32;
 
 export class Session extends Emitter<SessionEvents> {
   readonly rest: Rest;
+  readonly uploads: Uploads;
+  /** Addresses for what messages refer to. */
+  readonly mediaLinks: MediaLinks;
   readonly conversations = new Map<string, Conversation>();
   readonly calls = new Map<string, Call>();
   user = '';
@@ -83,15 +95,33 @@ export class Session extends Emitter<SessionEvents> {
       },
       options.keep,
     );
+    this.uploads = new Uploads({
+      rest: this.rest,
+      address: (path) => new URL(path, options.url).href,
+      serverNow: () => Date.now() + this.clockOffset,
+      signedIn: () => this.welcomes > 0,
+      changed: (upload) => this.emit('upload', upload),
+      deliver: (parcel) => this.#deliver(parcel),
+    }, { ...options.uploads, keep: options.keep, random: options.random });
+    this.mediaLinks = new MediaLinks({
+      fetch: (id, variant) => this.rest.attachmentLinks(id, variant),
+      now: () => Date.now() + this.clockOffset,
+      address: (path) => new URL(path, options.url).href,
+    });
     this.#ports = this.#makePorts();
     this.#connection.on('welcome', (welcome) => this.#welcome(welcome));
     this.#connection.on('frame', (frame) => this.#frame(frame));
-    this.#connection.on('refused', (error) => this.emit('refused', error));
+    this.#connection.on('refused', (error) => {
+      // Another window may have taken over this device and its uploads with it.
+      this.uploads.stop();
+      this.emit('refused', error);
+    });
     this.#connection.on('state', (state) => {
       if (state === 'online') this.#online();
       this.emit('state', state);
     });
     for (const message of this.#outbox.restore()) this.#conversation(message.conv).outgoing.push(message);
+    this.uploads.restore();
   }
 
   get state(): ConnectionState {
@@ -111,6 +141,7 @@ export class Session extends Emitter<SessionEvents> {
   /** Connects and keeps connected; call it also to hurry (the network came back, the person pressed a button). */
   connect(): void {
     this.#connection.open();
+    this.uploads.start();
   }
 
   /**
@@ -126,6 +157,7 @@ export class Session extends Emitter<SessionEvents> {
   close(): void {
     clearTimeout(this.#holeTimer);
     this.#outbox.stop();
+    this.uploads.stop();
     this.#connection.close();
   }
 
@@ -142,6 +174,31 @@ export class Session extends Emitter<SessionEvents> {
     const conversation = this.#applyHead(await this.rest.createConversation(all, title));
     void this.#begin(conversation);
     return conversation;
+  }
+
+  /** Uploads not finished, or not sent yet; after a reload those of the page before. */
+  get pendingUploads(): Upload[] {
+    return this.uploads.pending;
+  }
+
+  /**
+   * Uploads something into a conversation without sending it: `upload.attachment` is there when it is `ready`, and
+   * {@link sendAttachments} sends it. To do both, use `conversation.sendFile`.
+   */
+  upload(conversation: Conversation | string, file: Blob, options: UploadOptions = {}): Upload {
+    return this.uploads.add(typeof conversation === 'string' ? conversation : conversation.id, file, options);
+  }
+
+  /** Sends what has been uploaded, with words or without. Throws a `RequestError` if one of the uploads is not ready. */
+  sendAttachments(conversation: Conversation, what: readonly (Upload | string)[], text = ''): Outgoing {
+    const shown: Attachment[] = [];
+    const ids = what.map((one) => {
+      if (typeof one === 'string') return one;
+      if (!one.attachment) throw new RequestError('bad_attachment', `${one.name} has not been uploaded yet.`);
+      shown.push(one.attachment);
+      return one.attachment.id;
+    });
+    return this.#send(conversation, 'text', { text }, ids, shown);
   }
 
   /** Gives a failed message another try, under the same id. */
@@ -189,6 +246,8 @@ export class Session extends Emitter<SessionEvents> {
       tell: (frame: ClientFrame) => this.#connection.tell(frame),
       requestUntil: (frame: RequestFrame, withinMs?: number): Promise<Reply> => this.#connection.requestUntil(frame, withinMs),
       sendMessage: (conv, kind, body, attachments) => this.#send(conv, kind, body, attachments),
+      sendFiles: (conv, files, text) => this.uploads.send(conv.id, files, text),
+      parcels: (conv) => this.uploads.parcels(conv.id),
       loadOlder: (conv) => this.#loadOlder(conv),
       markRead: (conv) => this.#markRead(conv),
       typing: (conv) => this.#typing(conv),
@@ -229,6 +288,7 @@ export class Session extends Emitter<SessionEvents> {
       if (conversation.cursor) this.#ackSoon(conversation);
     }
     this.#outbox.flush();
+    this.uploads.hurry();
     void this.#beginAll();
     this.#watchHoles();
   }
@@ -304,6 +364,8 @@ export class Session extends Emitter<SessionEvents> {
       conversation.settle(message.id);
       this.#outbox.remove(message.id);
     }
+    // Whatever an attachment is that this client does not understand: the words are still words.
+    if (message.attachments) message.attachments = message.attachments.filter(isAttachment);
     const fresh = conversation.insert(message);
     if (conversation.cursor !== undefined) this.#ackSoon(conversation);
     if (fresh) this.emit('message', { conversation, message });
@@ -348,7 +410,10 @@ export class Session extends Emitter<SessionEvents> {
     await this.#exclusively(conversation, async () => {
       const before = conversation.messages[0]?.seq ?? conversation.lastSeq + 1;
       const page = await this.#history(conversation, { before });
-      for (const message of page.messages) any = conversation.insert(message) || any;
+      for (const message of page.messages) {
+        if (message.attachments) message.attachments = message.attachments.filter(isAttachment);
+        any = conversation.insert(message) || any;
+      }
       if (!any) conversation.minSeq = before;
       this.emit('conversation', conversation);
     });
@@ -420,13 +485,24 @@ export class Session extends Emitter<SessionEvents> {
 
   // ——— sending
 
-  #send(conversation: Conversation, kind: string, body: Json, attachments?: Json[]): Outgoing {
-    const message: Outgoing = { id: uuidv7(), conv: conversation.id, kind, body, at: Date.now(), ...(attachments ? { attachments } : {}) };
+  #send(conversation: Conversation, kind: string, body: Json, attachments?: string[], shown?: Attachment[], id = uuidv7()): Outgoing {
+    const message: Outgoing = {
+      id, conv: conversation.id, kind, body, at: Date.now(), ...(attachments ? { attachments } : {}), ...(shown?.length ? { shown } : {}),
+    };
     conversation.outgoing.push(message);
     this.#typedAt.delete(conversation.id);
     this.#outbox.add(message);
     this.emit('outgoing', { conversation, message });
     return message;
+  }
+
+  /** The files of a parcel are with the server: here is their message. */
+  #deliver(parcel: Parcel): void {
+    const conversation = this.#conversation(parcel.conv);
+    // An earlier page may have come this far.
+    if (conversation.outgoing.some((one) => one.id === parcel.id)) return;
+    const shown = parcel.uploads.map((upload) => upload.attachment!);
+    this.#send(conversation, 'text', { text: parcel.text }, shown.map((one) => one.id), shown, parcel.id);
   }
 
   async #sendOnce({ id, conv, kind, body, attachments }: Outgoing): Promise<Ok> {
@@ -437,12 +513,19 @@ export class Session extends Emitter<SessionEvents> {
 
   #acknowledged(message: Outgoing, ok: Ok): void {
     const conversation = this.#conversation(message.conv);
+    const shown = message.shown ?? [];
+    if (ok.seq !== undefined && shown.length < (message.attachments?.length ?? 0)) {
+      // Only the server knows what the ids stand for: the message stays with the unsent until its echo comes.
+      conversation.lastSeq = Math.max(conversation.lastSeq, ok.seq);
+      this.#watchHoles();
+      return;
+    }
     conversation.settle(message.id);
     // The echo may be behind other messages: show the message now, where it stands in the order.
     if (ok.seq !== undefined) {
       this.#message({
         conv: message.conv, seq: ok.seq, id: message.id, user: this.user, device: this.device, kind: message.kind,
-        body: message.body, attachments: message.attachments ?? [], at: ok.at ?? message.at,
+        body: message.body, attachments: shown, at: ok.at ?? message.at,
       });
     }
     this.emit('outgoing', { conversation, message });

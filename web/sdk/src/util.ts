@@ -47,12 +47,74 @@ export function uuidv7(now: number = Date.now()): string {
 export class RequestError extends Error {
   readonly code: string;
   readonly retryMs: number | undefined;
+  /** The HTTP status it came with, where it came by HTTP. */
+  readonly status: number | undefined;
+  /** The limit that was reached, in what `code` counts (bytes for `too_large`). */
+  readonly limit: number | undefined;
 
-  constructor(code: string, text: string, retryMs?: number | null) {
+  constructor(code: string, text: string, retryMs?: number | null, more: { status?: number | undefined; limit?: number | null | undefined } = {}) {
     super(text);
     this.name = 'RequestError';
     this.code = code;
     this.retryMs = retryMs ?? undefined;
+    this.status = more.status;
+    this.limit = more.limit ?? undefined;
+  }
+}
+
+/** The problem document (RFC 9457) of an HTTP answer as an error; what is no such document gives way to the status. */
+export function problemError(status: number, body: unknown): RequestError {
+  const problem = (body !== null && typeof body === 'object' ? body : {}) as Record<string, unknown>;
+  const { code, detail, title, retry_ms: retryMs, limit } = problem;
+  const text = [detail, title].find((one) => typeof one === 'string') as string | undefined;
+  return new RequestError(
+    typeof code === 'string' ? code : status === 404 ? 'not_found' : 'internal',
+    text ?? `The server answered ${status}.`,
+    typeof retryMs === 'number' ? retryMs : undefined,
+    { status, limit: typeof limit === 'number' ? limit : undefined },
+  );
+}
+
+const UNITS = ['bytes', 'KB', 'MB', 'GB', 'TB'];
+
+/** `1 byte`, `980 bytes`, `64 KB`, `2.4 MB`: thousands, as people's file managers count. */
+export function sizeWords(bytes: number): string {
+  let value = Math.max(0, bytes);
+  let unit = 0;
+  while (value >= 999.5 && unit < UNITS.length - 1) {
+    value /= 1000;
+    unit++;
+  }
+  if (unit === 0) return `${Math.round(value)} ${value === 1 ? 'byte' : 'bytes'}`;
+  return `${value < 9.95 && unit > 1 ? value.toFixed(1).replace(/\.0$/, '') : Math.round(value)} ${UNITS[unit]}`;
+}
+
+/** Lets so many through at a time; the others wait in line. */
+export class Gate {
+  readonly #most: number;
+  readonly #line: (() => void)[] = [];
+  #inside = 0;
+
+  constructor(most: number) {
+    this.#most = most;
+  }
+
+  /** How many wait. */
+  get waiting(): number {
+    return this.#line.length;
+  }
+
+  async through<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#inside >= this.#most) await new Promise<void>((enter) => this.#line.push(enter));
+    else this.#inside++;
+    try {
+      return await work();
+    } finally {
+      // A place is handed on, not given back and taken again: nobody slips in between.
+      const next = this.#line.shift();
+      if (next) next();
+      else this.#inside--;
+    }
   }
 }
 

@@ -33,6 +33,73 @@ export interface Head {
   /** The oldest message that can still be fetched. */
   min_seq: number;
   members: MemberInfo[];
+  /** Seconds after which messages and what they refer to are deleted; absent or null: never. */
+  retention_s?: number | null;
+}
+
+export type AttachmentKind = 'photo' | 'voice' | 'file';
+
+/** Stored bytes as a message refers to them. */
+export interface Attachment {
+  /** The id of the upload that brought it. */
+  id: string;
+  /** What it turned out to be: a photo that cannot be shown is a file. */
+  kind: AttachmentKind;
+  name?: string | null;
+  /** MIME type of the best variant. */
+  type: string;
+  /** Size of the best variant. */
+  bytes: number;
+  /** Upright, in pixels. */
+  width?: number | null;
+  height?: number | null;
+  /** A placeholder of some 25 bytes, base64. */
+  thumbhash?: string | null;
+  /** Whether the variant `original` moves. */
+  animated?: boolean | null;
+  duration_ms?: number | null;
+  /** 64 loudnesses, 0–255 each, base64. */
+  waveform?: string | null;
+  /** What can be fetched, the smallest first: long edges (`320`, `1280`, `2048`) and `original`, or `audio`, or `file`. */
+  variants: string[];
+}
+
+/** The right to upload one thing into a conversation. */
+export interface UploadGrant {
+  grant: string;
+  /** Where to upload to, by tus. */
+  endpoint: string;
+  /** After this the grant begins no upload; one that it began may go on. */
+  expires_at: number;
+  bytes_max: number;
+  direct: boolean;
+}
+
+/** RFC 9457. */
+export interface Problem {
+  code: string;
+  title?: string | null;
+  detail?: string | null;
+  status?: number | null;
+  retry_ms?: number | null;
+  limit?: number | null;
+}
+
+/** What has become of an upload. */
+export interface UploadStatus {
+  id: string;
+  state: 'receiving' | 'processing' | 'ready' | 'failed';
+  offset: number;
+  bytes?: number | null;
+  attachment?: Attachment | null;
+  problem?: Problem | null;
+}
+
+/** Signed addresses of an attachment's variants. */
+export interface AttachmentLinks {
+  id: string;
+  expires_at: number;
+  links: Record<string, string>;
 }
 
 export interface WireMessage {
@@ -44,7 +111,7 @@ export interface WireMessage {
   device: string;
   kind: string;
   body: Json;
-  attachments?: Json[];
+  attachments?: Attachment[];
   at: number;
 }
 
@@ -151,7 +218,7 @@ export type ServerFrame =
 
 export type ClientFrame =
   | { t: 'hello'; v: number; token: string; device?: string; cursors: Record<string, number> }
-  | { t: 'send'; id: string; conv: string; kind: string; body: Json; attachments?: Json[] }
+  | { t: 'send'; id: string; conv: string; kind: string; body: Json; attachments?: string[] }
   | { t: 'ack'; conv: string; seq: number }
   | { t: 'read'; conv: string; seq: number }
   | { t: 'history'; id: string; conv: string; before?: number; after?: number; limit?: number }
@@ -172,10 +239,16 @@ export type Reply = Ok | Page | MediaAnswer;
 type Kind = 'string' | 'number' | 'boolean' | 'array' | 'object' | 'any';
 type Shape = Record<string, Kind | `${Exclude<Kind, 'any'>}?`>;
 
-const HEAD: Shape = { conv: 'string', title: 'string?', last_seq: 'number', min_seq: 'number', members: 'array' };
+const HEAD: Shape = {
+  conv: 'string', title: 'string?', last_seq: 'number', min_seq: 'number', members: 'array', retention_s: 'number?',
+};
 const MESSAGE: Shape = {
   conv: 'string', seq: 'number', id: 'string', user: 'string', device: 'string', kind: 'string', body: 'any',
   attachments: 'array?', at: 'number',
+};
+const ATTACHMENT: Shape = {
+  id: 'string', kind: 'string', name: 'string?', type: 'string', bytes: 'number', width: 'number?', height: 'number?',
+  thumbhash: 'string?', animated: 'boolean?', duration_ms: 'number?', waveform: 'string?', variants: 'array',
 };
 const CALL: Shape = {
   call: 'string', conv: 'string', state: 'string', ver: 'number', caller: 'object', media: 'object',
@@ -265,6 +338,14 @@ export function frameFault(shapes: Record<string, Shape>, value: unknown): strin
     }
   }
   return undefined;
+}
+
+/** Whether a value can be shown as an attachment. A message with one that cannot is still a message. */
+export function isAttachment(value: unknown): value is Attachment {
+  if (kindOf(value) !== 'object') return false;
+  const attachment = value as Record<string, unknown>;
+  return misfit(ATTACHMENT, attachment) === undefined
+    && (attachment['variants'] as unknown[]).every((name) => typeof name === 'string');
 }
 
 /** A frame from the server, or a sentence that says what is wrong with it. */

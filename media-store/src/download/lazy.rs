@@ -1,0 +1,110 @@
+//! Sizes that are made when somebody asks for them, and kept.
+
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use tokio::io::AsyncWriteExt;
+use trunkline_media_blob::Key;
+use trunkline_media_pipeline::worker::{Event, Job, Work};
+use trunkline_units::AttachmentId;
+
+use crate::{
+    Attachment, Kind,
+    attachment::ORIGINAL,
+    finish::{Failure, discard, put},
+    problem::Problem,
+    records::Variant,
+    service::Shared,
+};
+
+/// Makes the size `name` of a photo from the smallest larger one that is there. Links are signed for sizes on the list
+/// alone, so nobody makes us make others.
+pub(super) async fn make(
+    shared: &Arc<Shared>,
+    attachment: &Attachment,
+    object: &str,
+    name: &str,
+) -> Result<Variant, Problem> {
+    let size = name.parse::<u32>().ok().filter(|_| attachment.content.kind == Kind::Photo);
+    let size = size.ok_or_else(Problem::not_found)?;
+    let _place = shared.lazy.try_acquire().map_err(|_| Problem::unavailable("too many sizes are being made"))?;
+    let Some(source) = source(shared, attachment, object, size).await? else {
+        // Nothing is larger: the largest there is serves as well.
+        return largest(shared, attachment, object).await;
+    };
+    let id = AttachmentId::new(&uuid::Uuid::new_v4().to_string()).expect("a UUID keeps the rules for ids");
+    let made = shrink(shared, &id, object, &source, size).await;
+    shared.spool.remove(&id).await?;
+    let variant = made.map_err(|failure| match failure {
+        Failure::Refused(problem) => Problem::internal(&format!("a stored photo was refused: {problem:?}")),
+        Failure::Later(why) => {
+            tracing::warn!(why, "a size could not be made");
+            Problem::unavailable("this size cannot be made now")
+        }
+    })?;
+    if !shared.records.add_variant(object, variant.clone()).await? {
+        // Somebody else was faster.
+        discard(shared, &variant).await;
+        return shared.records.variant(object, name).await?.ok_or_else(Problem::not_found);
+    }
+    Ok(variant)
+}
+
+/// The smallest stored variant that is larger than `size`.
+async fn source(
+    shared: &Shared,
+    attachment: &Attachment,
+    object: &str,
+    size: u32,
+) -> Result<Option<Variant>, Problem> {
+    for name in &attachment.content.variants {
+        let larger = name.parse::<u32>().map_or(name == ORIGINAL, |held| held > size);
+        if larger && let Some(variant) = shared.records.variant(object, name).await? {
+            return Ok(Some(variant));
+        }
+    }
+    Ok(None)
+}
+
+async fn largest(shared: &Shared, attachment: &Attachment, object: &str) -> Result<Variant, Problem> {
+    for name in attachment.content.variants.iter().rev() {
+        if let Some(variant) = shared.records.variant(object, name).await? {
+            return Ok(variant);
+        }
+    }
+    Err(Problem::not_found())
+}
+
+async fn shrink(
+    shared: &Arc<Shared>,
+    id: &AttachmentId,
+    object: &str,
+    source: &Variant,
+    size: u32,
+) -> Result<Variant, Failure> {
+    let workshop = shared.spool.workshop(id).await?;
+    let input = workshop.join("source");
+    let key = Key::new(&source.key).map_err(|fault| Failure::Later(fault.to_string()))?;
+    let mut pieces = shared.store.range(&key, 0..source.bytes).await?;
+    let mut file = tokio::fs::File::create(&input).await?;
+    while let Some(piece) = pieces.next().await {
+        file.write_all(&piece?).await?;
+    }
+    file.flush().await?;
+    drop(file);
+    let limits = trunkline_media_pipeline::Limits::default();
+    let job = Job { input, output: workshop.clone(), work: Work::Variant { size }, limits };
+    let mut made = None;
+    let told = shared.workers.run(&job, async |event| {
+        if let Event::Made(variant) = event {
+            made = Some(variant);
+        }
+        Ok(())
+    });
+    if let Err(refusal) = told.await? {
+        return Err(Failure::Later(refusal.text));
+    }
+    let made = made.ok_or_else(|| Failure::Later("a worker made no variant".into()))?;
+    let name = std::path::Path::new(&made.file).file_name().unwrap_or_default();
+    put(shared, object, &size.to_string(), &made.mime, &workshop.join(name)).await
+}
