@@ -20,7 +20,7 @@ use crate::listener::{Listener, brief};
 use crate::ops::{self, Readiness, Samplers};
 use crate::secrets::{self, Secrets};
 use crate::services::{self, Relay};
-use crate::{ports, telemetry, web};
+use crate::{attachments, media, telemetry, web};
 
 /// Below this many file descriptors an operator is warned: a thousand people and their relays.
 const DESCRIPTORS_MIN: u64 = 4_096;
@@ -106,7 +106,7 @@ impl App {
             services::warn_if_unreachable(&config);
         }
         let media_store = match roles.media_store {
-            true => Some(services::open_media_store(&config, &secrets).await?),
+            true => Some(media::open_store(&config, &secrets).await?),
             false => None,
         };
         let (signaling, http) = match roles.signaling {
@@ -116,7 +116,7 @@ impl App {
                 let signaling =
                     services::start_signaling(&config, &secrets, media, turn.as_ref(), attachments).await?;
                 if let Some(media_store) = &media_store {
-                    media_store.start(ports::references(&signaling)).await?;
+                    media_store.start(attachments::references(&signaling)).await?;
                 }
                 let router = public_router(&signaling, sfu.as_ref(), media_store.as_ref(), &secrets);
                 let http = Listener::start("http.listen", config.http.listen, router).await?;

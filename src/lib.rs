@@ -5,6 +5,7 @@
 //! calling [`app::App::start`].
 
 pub mod app;
+mod attachments;
 pub mod cli;
 pub mod config;
 mod listener;

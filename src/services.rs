@@ -6,10 +6,12 @@ use std::sync::Arc;
 use anyhow::Context;
 use ipnet::IpNet;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use trunkline_media_store::MediaStore;
 use trunkline_sfu::{Sfu, SfuConfig, SfuEvent};
-use trunkline_signaling::{JwtKey, MediaPlane, Place, Rate, Signaling, SignalingConfig};
+use trunkline_signaling::{JwtKey, MediaPlane, Place, Rate, ServerKey, Signaling, SignalingConfig};
 use trunkline_turn::{IpRange, RelayAddress, Turn, TurnConfig};
 
+use crate::attachments;
 use crate::config::{Bind, Config, ExternalIp};
 use crate::net;
 use crate::ops::Samplers;
@@ -124,12 +126,13 @@ const DATABASE: &str = "trunkline.db";
 const BURST: f64 = 3.0;
 const DEVICES: f64 = 2.0;
 
-/// Opens the store and starts signaling, joined to the media plane and the relay that this process has.
+/// Opens the store and starts signaling, joined to the media plane, the relay and the media store that this process has.
 pub(crate) async fn start_signaling(
     config: &Config,
     secrets: &Secrets,
     sfu: Option<(Sfu, UnboundedReceiver<SfuEvent>)>,
     relay: Option<&Relay>,
+    media_store: Option<MediaStore>,
 ) -> anyhow::Result<Signaling> {
     let (to_signaling, events) = mpsc::channel(ports::EVENTS);
     let media: Arc<dyn MediaPlane> = match sfu {
@@ -149,7 +152,8 @@ pub(crate) async fn start_signaling(
     let relays = Arc::new(SharedSecret { urls, secret, ttl: config.turn.credential_ttl.0 });
     let signaling = signaling_config(config, secrets)?;
     secrets::make_private_file(&config.data.dir.join(DATABASE))?;
-    Signaling::open(signaling, media, relays, events).await.context("cannot start signaling")
+    let grants = attachments::grants(media_store);
+    Signaling::open(signaling, media, relays, grants, events).await.context("cannot start signaling")
 }
 
 fn signaling_config(config: &Config, secrets: &Secrets) -> anyhow::Result<SignalingConfig> {
@@ -159,6 +163,10 @@ fn signaling_config(config: &Config, secrets: &Secrets) -> anyhow::Result<Signal
     signaling.timing.ring = given.ring_time.0;
     signaling.timing.lease = given.lease.0;
     signaling.demo_logins = given.demo_logins;
+    signaling.retention = Some(given.retention.0).filter(|retention| !retention.is_zero());
+    if !config.auth.server_key.is_empty() {
+        signaling.server_key = Some(ServerKey::new(config.auth.server_key.expose().as_bytes())?);
+    }
     signaling.limits.sessions = usize::try_from(given.sessions)?;
     signaling.limits.members = usize::try_from(given.members)?;
     let sends = f64::from(given.sends_per_second);
@@ -175,7 +183,11 @@ mod tests {
     #[test]
     fn the_defaults_are_those_of_the_services() {
         let secrets =
-            Secrets { jwt_key: Secret::new("k".repeat(32)), turn: vec![Secret::new("t".repeat(32))] };
+            Secrets {
+                jwt_key: Secret::new("k".repeat(32)),
+                turn: vec![Secret::new("t".repeat(32))],
+                media: Secret::new("m".repeat(32)),
+            };
         let config = Config::default();
         let signaling = signaling_config(&config, &secrets).unwrap();
         assert_eq!(signaling.limits, trunkline_signaling::Limits::default());

@@ -8,7 +8,11 @@ mod file;
 mod photo;
 mod voice;
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use aws_lc_rs::digest;
 use tokio::time::Instant;
@@ -27,6 +31,9 @@ use crate::{
 /// Between two tries when a store does not answer: doubled each time, up to the second.
 const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 
+/// Tries of an upload whose workers fail. Then it is the file, whatever they say.
+const WORKER_TRIES: u32 = 3;
+
 /// How long an upload that is done or has failed can still be asked about.
 const REMEMBERED: Duration = Duration::from_secs(24 * 3_600);
 
@@ -40,6 +47,8 @@ pub(crate) enum Failure {
     Refused(Document),
     /// Something of ours does not answer. Later.
     Later(String),
+    /// A worker failed, and does not say that the file is to blame. A few times more.
+    Worker(String),
 }
 
 impl From<RecordsError> for Failure {
@@ -95,9 +104,10 @@ fn working(shared: &Shared) -> std::sync::MutexGuard<'_, std::collections::HashS
 
 async fn until_done(shared: &Arc<Shared>, id: &AttachmentId) {
     let mut wait = RETRY.0;
+    let mut worker_tries = 0;
     loop {
         let tried = tokio::select! {
-            tried = attempt(shared, id) => tried,
+            tried = attempt(shared, id, &mut worker_tries) => tried,
             // What is half made is made again at the next start.
             () = shared.stop.cancelled() => return,
         };
@@ -113,20 +123,34 @@ async fn until_done(shared: &Arc<Shared>, id: &AttachmentId) {
 }
 
 /// One try. An error is something to be tried again.
-async fn attempt(shared: &Arc<Shared>, id: &AttachmentId) -> Result<(), String> {
+async fn attempt(shared: &Arc<Shared>, id: &AttachmentId, worker_tries: &mut u32) -> Result<(), String> {
     let Some(upload) = shared.records.upload(id).await.map_err(|fault| fault.to_string())? else {
         return Ok(());
     };
     let until = clock::now().after(REMEMBERED);
-    let ended = match make(shared, &upload).await {
-        Ok(()) => shared.records.set_state(id, State::Done, until).await,
+    let refused = match make(shared, &upload).await {
+        Ok(()) => None,
         Err(Failure::Later(why)) => return Err(why),
-        Err(Failure::Refused(problem)) if upload.state == State::Received => {
+        Err(Failure::Worker(why)) => {
+            *worker_tries += 1;
+            if *worker_tries < WORKER_TRIES {
+                return Err(why);
+            }
+            tracing::error!(why, "a worker failed again and again");
+            Some(Document::refused("failed", "it could not be processed".into()))
+        }
+        Err(Failure::Refused(problem)) => Some(problem),
+    };
+    // It may have become an attachment meanwhile.
+    let now = shared.records.upload(id).await.map_err(|fault| fault.to_string())?;
+    let ended = match refused {
+        Some(problem) if now.is_some_and(|now| now.state == State::Received) => {
             meters::refused(upload.kind);
             shared.records.fail(id, &problem, until).await
         }
-        // It is an attachment already; a larger variant could not be made, and is made smaller when asked for.
-        Err(Failure::Refused(_)) => shared.records.set_state(id, State::Done, until).await,
+        // If it was refused although it is an attachment already, a larger variant could not be made: what is there
+        // serves.
+        _ => shared.records.set_state(id, State::Done, until).await,
     };
     ended.map_err(|fault| fault.to_string())?;
     shared.spool.remove(id).await.map_err(|fault| fault.to_string())
@@ -227,6 +251,11 @@ fn key(object: &str, name: &str) -> Key {
     let nonce = uuid::Uuid::new_v4().simple().to_string();
     Key::new(format!("{}/{object}/{name}-{}", &object[..2], &nonce[..8]))
         .expect("ids and variants keep the rules for keys")
+}
+
+/// A file that a worker made. A name of its own choice must not lead out of its folder.
+pub(crate) fn made_in(workshop: &Path, file: &str) -> PathBuf {
+    workshop.join(Path::new(file).file_name().unwrap_or_default())
 }
 
 pub(crate) fn object_id() -> String {

@@ -10,7 +10,7 @@ use tokio::{
 };
 use trunkline_media_pipeline::{
     Code, Refusal,
-    worker::{Event, Job},
+    worker::{self, Event, Job},
 };
 
 use crate::{finish::Failure, limits::Limits, meters};
@@ -73,19 +73,19 @@ impl Workers {
                 Err(fault) => break Err(Failure::Later(format!("a worker said what is no event: {fault}"))),
             }
         };
-        // Whatever still runs has nothing more to say.
-        let _ = child.start_kill();
-        let _ = child.wait().await;
+        if cpu.is_none() {
+            // It has ended, or must.
+            let _ = child.start_kill();
+        }
+        let status = child.wait().await;
         meters::worker_ended(cpu);
         told?;
-        if let Some(refusal) = refused {
-            return Ok(Err(refusal));
+        match (refused, cpu, status) {
+            (Some(refusal), ..) => blamed(refusal),
+            (None, Some(_), _) => Ok(Ok(())),
+            (None, None, Ok(status)) => blamed(worker::refusal_of(status)),
+            (None, None, Err(fault)) => Err(Failure::Later(format!("a worker's end: {fault}"))),
         }
-        if cpu.is_none() {
-            let text = "it could not be processed within its limits".to_owned();
-            return Ok(Err(Refusal::new(Code::TooComplex, text)));
-        }
-        Ok(Ok(()))
     }
 
     async fn start(&self, job: &Job) -> Result<Child, Failure> {
@@ -108,5 +108,13 @@ impl Workers {
         let _ = stdin.write_all(&job).await;
         let _ = stdin.shutdown().await;
         Ok(child)
+    }
+}
+
+/// The file's fault is for its client, ours is tried again.
+fn blamed(refusal: Refusal) -> Result<Result<(), Refusal>, Failure> {
+    match refusal.code {
+        Code::Failed => Err(Failure::Worker(refusal.text)),
+        _ => Ok(Err(refusal)),
     }
 }

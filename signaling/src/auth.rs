@@ -1,10 +1,12 @@
-//! Tokens: JWT (RFC 7519) signed with HS256 under a shared key.
+//! Who may act: tokens, JWT (RFC 7519) signed with HS256 under a shared key; and the key of a chat server, which acts for
+//! anyone.
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, errors::ErrorKind};
 use serde::{Deserialize, Serialize};
-use trunkline_units::{DeviceId, UserId};
+use subtle::ConstantTimeEq;
+use trunkline_units::{DeviceId, IdError, UserId};
 
 use crate::clock;
 
@@ -22,7 +24,7 @@ struct Keys {
 
 /// The key is shorter than 32 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a token key has at least {KEY_BYTES_MIN} bytes (RFC 7518 §3.2)")]
+#[error("a key has at least {KEY_BYTES_MIN} bytes (RFC 7518 §3.2)")]
 pub struct ShortKey;
 
 impl JwtKey {
@@ -44,6 +46,66 @@ impl fmt::Debug for JwtKey {
     }
 }
 
+/// What a chat server shows instead of a token: it acts for every user, over REST alone. Its `Debug` is redacted.
+#[derive(Clone)]
+pub struct ServerKey(Arc<[u8]>);
+
+impl ServerKey {
+    /// Takes a secret as a key. It is sent as it is: let it be printable ASCII without spaces.
+    pub fn new(secret: &[u8]) -> Result<ServerKey, ShortKey> {
+        if secret.len() < KEY_BYTES_MIN { Err(ShortKey) } else { Ok(ServerKey(secret.into())) }
+    }
+
+    /// Whether somebody has shown it. How long that takes tells its length and nothing else of it.
+    pub(crate) fn is(&self, shown: &str) -> bool {
+        self.0.ct_eq(shown.as_bytes()).into()
+    }
+}
+
+impl fmt::Debug for ServerKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ServerKey(redacted)")
+    }
+}
+
+/// Who shares storage and its quota: an id, by the rules of all ids.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Tenant(Arc<str>);
+
+impl Tenant {
+    /// Takes `text` as an id if it is one.
+    pub fn new(text: &str) -> Result<Tenant, IdError> {
+        // The rules of all ids are kept in one place.
+        UserId::new(text).map(|id| Tenant(id.as_str().into()))
+    }
+
+    /// The id's text. Never log it above `trace`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Tenant {
+    type Error = IdError;
+
+    fn try_from(text: String) -> Result<Tenant, IdError> {
+        Tenant::new(&text)
+    }
+}
+
+impl From<Tenant> for String {
+    fn from(tenant: Tenant) -> String {
+        tenant.as_str().to_owned()
+    }
+}
+
+impl fmt::Debug for Tenant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tenant(redacted)")
+    }
+}
+
 /// What a token says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claims {
@@ -54,6 +116,9 @@ pub struct Claims {
     /// The only device it is for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<DeviceId>,
+    /// Whose storage the user's uploads count in; absent: the default tenant's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<Tenant>,
     /// A WHIP or WHEP room. A token with a room is for that alone, and opens no session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub room: Option<String>,
@@ -83,6 +148,7 @@ impl Claims {
             sub: user.clone(),
             exp: clock::now().after(ttl).0 / 1_000,
             device: device.cloned(),
+            tenant: None,
             room: None,
             publish: false,
             subscribe: false,
@@ -121,47 +187,4 @@ pub fn mint_token(key: &JwtKey, user: &UserId, device: Option<&DeviceId>, ttl: D
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn key(byte: u8) -> JwtKey {
-        JwtKey::new(&[byte; 32]).unwrap()
-    }
-
-    #[test]
-    fn tokens_hold_for_their_key_and_time() {
-        let user = UserId::new("alice").unwrap();
-        let token = mint_token(&key(1), &user, None, Duration::from_secs(60));
-        assert_eq!(Claims::check(&token, &key(1)).unwrap().sub, user);
-        assert_eq!(Claims::check(&token, &key(2)), Err(AuthError::Bad));
-        assert_eq!(Claims::check("", &key(1)), Err(AuthError::Bad));
-        let mut old = Claims::of_user(&user, None, Duration::ZERO);
-        old.exp -= 60;
-        assert_eq!(Claims::check(&old.sign(&key(1)), &key(1)), Err(AuthError::Expired));
-        assert!(JwtKey::new(&[0; 31]).is_err());
-        assert_eq!(format!("{:?}", key(1)), "JwtKey(redacted)");
-    }
-
-    #[test]
-    fn an_unsigned_or_otherwise_signed_token_is_refused() {
-        let user = UserId::new("alice").unwrap();
-        let claims = Claims::of_user(&user, None, Duration::from_secs(60));
-        let other = jsonwebtoken::encode(&Header::new(Algorithm::HS512), &claims, &key(1).0.signing).unwrap();
-        assert_eq!(Claims::check(&other, &key(1)), Err(AuthError::Bad));
-        // {"alg":"none"}, and the claims of a good token.
-        let good = claims.sign(&key(1));
-        let unsigned = format!("eyJhbGciOiJub25lIn0.{}.", good.split('.').nth(1).unwrap());
-        assert_eq!(Claims::check(&unsigned, &key(1)), Err(AuthError::Bad));
-    }
-
-    #[test]
-    fn a_room_token_is_no_users() {
-        let user = UserId::new("camera").unwrap();
-        let mut claims = Claims::of_user(&user, None, Duration::from_secs(60));
-        claims.room = Some("stage".into());
-        claims.publish = true;
-        let token = claims.sign(&key(1));
-        assert_eq!(Claims::check(&token, &key(1)), Ok(claims));
-        assert_eq!(Claims::check_user(&token, &key(1)), Err(AuthError::Bad));
-    }
-}
+mod tests;

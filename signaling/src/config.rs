@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use trunkline_signaling_core::limits::{CallTiming, Limits};
 
-use crate::{JwtKey, Place};
+use crate::{JwtKey, Place, ServerKey};
 
 /// Everything that an operator may decide about this service.
 #[derive(Clone, Debug)]
@@ -13,13 +13,15 @@ pub struct SignalingConfig {
     pub database: Place,
     /// The key that tokens are signed with.
     pub jwt_key: JwtKey,
+    /// What a chat server shows to act for users over REST; `None`: none can.
+    pub server_key: Option<ServerKey>,
     /// Deadlines of calls.
     pub timing: CallTiming,
     /// Bounds.
     pub limits: Limits,
     /// Whether anyone may log in as anyone by `POST /v1/demo/login`. Only for trying things out.
     pub demo_logins: bool,
-    /// How long messages are kept; `None` keeps them.
+    /// How long messages are kept in conversations that do not say; `None` keeps them.
     pub retention: Option<Duration>,
     /// How long a connection may take to say `hello`. Default 10 s. Shorter: less for strangers to hold.
     pub hello_timeout: Duration,
@@ -44,6 +46,7 @@ impl SignalingConfig {
         SignalingConfig {
             database,
             jwt_key,
+            server_key: None,
             timing: CallTiming::default(),
             limits: Limits::default(),
             demo_logins: false,

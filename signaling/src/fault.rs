@@ -6,7 +6,7 @@ use trunkline_signaling_api::{ErrorCode, ErrorFrame, ServerFrame};
 use trunkline_signaling_core::Refusal;
 use trunkline_units::RequestId;
 
-use crate::{AuthError, meters, store::StoreError};
+use crate::{AuthError, meters, ports::GrantError, store::StoreError};
 
 /// A fault to be told to a client, by frame or by problem.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,19 +14,21 @@ pub(crate) struct Fault {
     pub(crate) code: ErrorCode,
     pub(crate) text: String,
     pub(crate) retry: Option<Duration>,
+    /// The limit that was exceeded, if it is one number. Told by problems alone.
+    pub(crate) limit: Option<u64>,
 }
 
 impl Fault {
     pub(crate) fn new(code: ErrorCode, text: impl Into<String>) -> Fault {
-        Fault { code, text: text.into(), retry: None }
+        Fault { code, text: text.into(), retry: None, limit: None }
     }
 
     pub(crate) fn rate_limited(retry: Duration) -> Fault {
-        Fault { code: ErrorCode::RateLimited, text: "too often".into(), retry: Some(retry) }
+        Fault { retry: Some(retry), ..Fault::new(ErrorCode::RateLimited, "too often") }
     }
 
     pub(crate) fn unavailable(text: &str) -> Fault {
-        Fault { code: ErrorCode::Unavailable, text: text.into(), retry: Some(Duration::from_secs(1)) }
+        Fault { retry: Some(Duration::from_secs(1)), ..Fault::new(ErrorCode::Unavailable, text) }
     }
 
     /// Milliseconds until trying again makes sense, at least one.
@@ -60,7 +62,23 @@ impl From<StoreError> for Fault {
 
 impl From<Refusal> for Fault {
     fn from(refusal: Refusal) -> Fault {
-        Fault::new(refusal.code(), refusal.to_string())
+        let limit = match refusal {
+            Refusal::TooLarge { max, .. } => u64::try_from(max).ok(),
+            _ => None,
+        };
+        Fault { limit, ..Fault::new(refusal.code(), refusal.to_string()) }
+    }
+}
+
+impl From<GrantError> for Fault {
+    fn from(fault: GrantError) -> Fault {
+        match fault {
+            GrantError::TooLarge { max } => {
+                Fault { limit: Some(max), ..Fault::new(ErrorCode::TooLarge, fault.to_string()) }
+            }
+            GrantError::QuotaExceeded(what) => Fault::new(ErrorCode::QuotaExceeded, what),
+            GrantError::Unavailable => Fault::unavailable("the media store is not available"),
+        }
     }
 }
 

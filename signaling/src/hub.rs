@@ -24,6 +24,7 @@ pub(crate) enum Doing {
     Inviting,
     Greeting,
     Requesting,
+    Uploading,
 }
 
 struct Buckets {
@@ -31,6 +32,7 @@ struct Buckets {
     invites: TokenBucket,
     greetings: TokenBucket,
     requests: TokenBucket,
+    uploads: TokenBucket,
 }
 
 /// A conversation that someone here listens to.
@@ -171,14 +173,15 @@ impl Hub {
     /// Takes a token from one of a user's buckets, or says when there will be one.
     pub(crate) fn allow(&self, user: &UserId, doing: Doing) -> Result<(), Duration> {
         let now = Instant::now();
-        let Limits { user_sends, invites, greetings, requests, buckets: most, .. } = self.limits;
+        let Limits { user_sends, invites, greetings, requests, uploads, buckets: most, .. } = self.limits;
         let mut inner = self.lock();
         if !inner.buckets.contains_key(user) && inner.buckets.len() >= most {
             inner.buckets.retain(|_, held| {
                 !(held.sends.is_full(user_sends, now)
                     && held.invites.is_full(invites, now)
                     && held.greetings.is_full(greetings, now)
-                    && held.requests.is_full(requests, now))
+                    && held.requests.is_full(requests, now)
+                    && held.uploads.is_full(uploads, now))
             });
             if inner.buckets.len() >= most {
                 return Err(Duration::from_secs(1));
@@ -190,12 +193,14 @@ impl Hub {
             invites: new(invites),
             greetings: new(greetings),
             requests: new(requests),
+            uploads: new(uploads),
         });
         match doing {
             Doing::Sending => held.sends.take(user_sends, now),
             Doing::Greeting => held.greetings.take(greetings, now),
             Doing::Inviting => held.invites.take(invites, now),
             Doing::Requesting => held.requests.take(requests, now),
+            Doing::Uploading => held.uploads.take(uploads, now),
         }
     }
 }

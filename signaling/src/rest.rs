@@ -1,5 +1,7 @@
 //! REST, and the router of it all.
 
+mod attachments;
+mod caller;
 mod problem;
 
 use std::{
@@ -10,29 +12,34 @@ use std::{
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::{DefaultBodyLimit, Path, Query, State},
-    http::{HeaderMap, StatusCode, header},
+    extract::{DefaultBodyLimit, Path, Query, State, rejection::QueryRejection},
+    http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
-    routing::{delete, get, post},
+    routing::{delete, get, post, put},
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use trunkline_signaling_api::{
-    ErrorCode, FRAME_BYTES_MAX, HISTORY_MESSAGES_MAX, Head,
-    rest::{AddMember, Conversations, CreateConversation, DemoLogin, DemoToken, Messages},
+    ErrorCode, FRAME_BYTES_MAX, HISTORY_MESSAGES_MAX, Head, Party, SendOk,
+    rest::{
+        AddMember, Conversations, CreateConversation, DemoLogin, DemoToken, Messages, SendMessage,
+        SetRetention,
+    },
 };
 use trunkline_signaling_core::conversation::check_title;
 use trunkline_units::{ConversationId, UserId};
 
 use crate::{
-    auth::{AuthError, Claims, mint_token},
+    auth::mint_token,
     bus::Hint,
     clock,
     fault::Fault,
     hub::Doing,
+    sending::Draft,
     service::Shared,
     session,
-    store::{Bounds, MembershipChange, NewConversation, Range},
+    store::{Bounds, ConversationChange, NewConversation, Range},
 };
+use caller::Caller;
 use problem::Problem;
 
 /// How long a demo login holds.
@@ -50,7 +57,10 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/v1/conversations", post(create).get(list))
         .route("/v1/conversations/{id}/members", post(add))
         .route("/v1/conversations/{id}/members/{user}", delete(remove))
-        .route("/v1/conversations/{id}/messages", get(messages));
+        .route("/v1/conversations/{id}/messages", get(messages).post(send))
+        .route("/v1/conversations/{id}/retention", put(set_retention))
+        .route("/v1/conversations/{id}/uploads", post(attachments::request_upload))
+        .route("/v1/attachments/{id}/links", get(attachments::links));
     if shared.config.demo_logins {
         router = router.route("/v1/demo/login", post(demo_login));
     }
@@ -67,21 +77,6 @@ async fn to_the_end<T: Send + 'static>(
     tokio::spawn(work).await.unwrap_or_else(|_| Err(Fault::new(ErrorCode::Internal, "a fault of the server")))
 }
 
-/// Who asks, by `Authorization: Bearer` (RFC 6750 §2.1); takes a token of its request rate.
-fn user(shared: &Shared, headers: &HeaderMap) -> Result<UserId, Fault> {
-    let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let (scheme, token) = value.and_then(|value| value.split_once(' ')).ok_or(AuthError::Bad)?;
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return Err(AuthError::Bad.into());
-    }
-    let user = Claims::check_user(token.trim(), &shared.config.jwt_key)?.sub;
-    shared.hub.allow(&user, Doing::Requesting).map_err(Fault::rate_limited)?;
-    if shared.is_stopping() {
-        return Err(Fault::unavailable("the server is stopping"));
-    }
-    Ok(user)
-}
-
 fn body<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, Fault> {
     serde_json::from_slice(bytes).map_err(|fault| session::explain(&fault))
 }
@@ -90,13 +85,17 @@ fn id<T>(id: Result<T, trunkline_units::IdError>) -> Result<T, Fault> {
     id.map_err(|fault| Fault::new(ErrorCode::BadId, fault.to_string()))
 }
 
+fn query<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, Fault> {
+    query.map(|Query(query)| query).map_err(|fault| Fault::new(ErrorCode::BadFrame, fault.body_text()))
+}
+
 fn bounds(shared: &Shared) -> Bounds {
     let limits = &shared.config.limits;
     Bounds { members: limits.members, conversations: limits.conversations_per_user }
 }
 
 async fn create(State(shared): Shareds, headers: HeaderMap, bytes: Bytes) -> Result<Response, Problem> {
-    let maker = user(&shared, &headers)?;
+    let maker = Caller::of(&shared, &headers)?.user;
     let CreateConversation { members, title } = body(&bytes)?;
     if let Some(title) = &title {
         check_title(title).map_err(Fault::from)?;
@@ -123,13 +122,13 @@ async fn create(State(shared): Shareds, headers: HeaderMap, bytes: Bytes) -> Res
 }
 
 async fn list(State(shared): Shareds, headers: HeaderMap) -> Result<Json<Conversations>, Problem> {
-    let user = user(&shared, &headers)?;
+    let user = Caller::of(&shared, &headers)?.user;
     let state = shared.store.session_state(&user, usize::MAX).await.map_err(Fault::from)?;
     Ok(Json(Conversations { heads: state.heads }))
 }
 
-/// Tells of a change of membership, and of what it did to a live call.
-fn tell(shared: &Shared, change: MembershipChange) -> Head {
+/// Tells of a change of membership or retention, and of what it did to a live call.
+fn tell(shared: &Shared, change: ConversationChange) -> Head {
     if let Some(call) = &change.call {
         shared.calls.settle(call);
         shared.calls.tell(call);
@@ -146,7 +145,7 @@ async fn add(
     headers: HeaderMap,
     bytes: Bytes,
 ) -> Result<Json<Head>, Problem> {
-    let actor = user(&shared, &headers)?;
+    let actor = Caller::of(&shared, &headers)?.user;
     let conv = id(ConversationId::new(&conv))?;
     let AddMember { user } = body(&bytes)?;
     let head = to_the_end(async move {
@@ -161,7 +160,7 @@ async fn remove(
     Path((conv, target)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
-    let actor = user(&shared, &headers)?;
+    let actor = Caller::of(&shared, &headers)?.user;
     let (conv, target) = (id(ConversationId::new(&conv))?, id(UserId::new(&target))?);
     let removed = to_the_end(async move {
         let change = shared.store.remove_member(&conv, &actor, &target, shared.calls.rules());
@@ -169,6 +168,22 @@ async fn remove(
     });
     removed.await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+async fn set_retention(
+    State(shared): Shareds,
+    Path(conv): Path<String>,
+    headers: HeaderMap,
+    bytes: Bytes,
+) -> Result<Json<Head>, Problem> {
+    let actor = Caller::of(&shared, &headers)?.user;
+    let conv = id(ConversationId::new(&conv))?;
+    let SetRetention { seconds } = body(&bytes)?;
+    let head = to_the_end(async move {
+        let change = shared.store.set_retention(&conv, &actor, seconds);
+        Ok(tell(&shared, change.await?))
+    });
+    Ok(Json(head.await?))
 }
 
 /// The query of a page.
@@ -197,16 +212,39 @@ pub(crate) fn page_limit(asked: Option<u32>) -> u32 {
 async fn messages(
     State(shared): Shareds,
     Path(conv): Path<String>,
-    query: Result<Query<PageQuery>, axum::extract::rejection::QueryRejection>,
+    asked: Result<Query<PageQuery>, QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Json<Messages>, Problem> {
-    let user = user(&shared, &headers)?;
+    let user = Caller::of(&shared, &headers)?.user;
     let conv = id(ConversationId::new(&conv))?;
-    let Query(query) = query.map_err(|fault| Fault::new(ErrorCode::BadFrame, fault.body_text()))?;
-    let range = range(query.before, query.after)?;
-    let page = shared.store.page(&conv, &user, range, page_limit(query.limit), PAGE_BYTES_MAX);
+    let PageQuery { before, after, limit } = query(asked)?;
+    let range = range(before, after)?;
+    let page = shared.store.page(&conv, &user, range, page_limit(limit), PAGE_BYTES_MAX);
     let page = page.await.map_err(Fault::from)?;
     Ok(Json(Messages { conv, messages: page.messages, more: page.more }))
+}
+
+async fn send(
+    State(shared): Shareds,
+    Path(conv): Path<String>,
+    headers: HeaderMap,
+    bytes: Bytes,
+) -> Result<Json<SendOk>, Problem> {
+    let caller = Caller::of(&shared, &headers)?;
+    caller.allow(&shared, Doing::Sending)?;
+    let conv = id(ConversationId::new(&conv))?;
+    let SendMessage { id, kind, body, attachments, device } = body(&bytes)?;
+    let device = caller.device(device)?;
+    let from = Party { user: caller.user, device };
+    let draft = Draft { conv, from, id, kind, body, attachments };
+    let ok = to_the_end(async move {
+        let (send, reply) = draft.submit(&shared)?;
+        let message = send.committed(reply.await?);
+        let ok = message.ok();
+        message.tell(&shared);
+        Ok(ok)
+    });
+    Ok(Json(ok.await?))
 }
 
 async fn demo_login(State(shared): Shareds, bytes: Bytes) -> Result<Json<DemoToken>, Problem> {

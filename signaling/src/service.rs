@@ -17,7 +17,8 @@ use crate::{
     frame::Recent,
     hub::Hub,
     media, meters,
-    ports::{MediaEvent, MediaPlane, RelayCredentials},
+    ports::{AttachmentGrants, MediaEvent, MediaPlane, RelayCredentials},
+    references::References,
     rest,
     store::{SqliteStore, Store, StoreError},
     sweeper,
@@ -31,10 +32,14 @@ pub(crate) struct Shared {
     pub(crate) hub: Hub,
     pub(crate) calls: Calls,
     pub(crate) relays: Arc<dyn RelayCredentials>,
+    /// The media store, if there is one.
+    pub(crate) attachments: Option<Arc<dyn AttachmentGrants>>,
     pub(crate) recent: Recent,
     /// One permit a connection, greeted or not.
     pub(crate) seats: Arc<Semaphore>,
     pub(crate) logins: std::sync::Mutex<TokenBucket>,
+    /// What is asked for under the server key.
+    pub(crate) server_requests: std::sync::Mutex<TokenBucket>,
     /// Whether the service is to stop.
     pub(crate) stop: watch::Sender<bool>,
 }
@@ -67,11 +72,13 @@ pub struct Signaling {
 
 impl Signaling {
     /// Opens the store and starts the service's tasks on the current tokio runtime. Live calls whose lease is stale
-    /// end at once; the others are given a fresh one, for clients to offer again.
+    /// end at once; the others are given a fresh one, for clients to offer again. Without `attachments` whoever asks for an
+    /// upload or for links is told `unavailable`.
     pub async fn open(
         config: SignalingConfig,
         media: Arc<dyn MediaPlane>,
         relays: Arc<dyn RelayCredentials>,
+        attachments: Option<Arc<dyn AttachmentGrants>>,
         media_events: mpsc::Receiver<MediaEvent>,
     ) -> Result<Signaling, OpenError> {
         meters::describe();
@@ -79,7 +86,8 @@ impl Signaling {
         let store = tokio::task::spawn_blocking(move || SqliteStore::open(&place))
             .await
             .map_err(|fault| StoreError::Unavailable(fault.to_string()))??;
-        Self::start(config, Arc::new(store), Arc::new(InProcessBus::new()), media, relays, media_events).await
+        let (store, bus) = (Arc::new(store), Arc::new(InProcessBus::new()));
+        Self::start(config, store, bus, media, relays, attachments, media_events).await
     }
 
     /// Starts the service on a store and a bus of the caller's choice.
@@ -89,6 +97,7 @@ impl Signaling {
         bus: Arc<dyn Bus>,
         media: Arc<dyn MediaPlane>,
         relays: Arc<dyn RelayCredentials>,
+        attachments: Option<Arc<dyn AttachmentGrants>>,
         media_events: mpsc::Receiver<MediaEvent>,
     ) -> Result<Signaling, OpenError> {
         let limits = config.limits;
@@ -102,21 +111,21 @@ impl Signaling {
             hub: Hub::new(limits),
             calls,
             relays,
+            attachments,
             recent: Recent::default(),
             seats: Arc::new(Semaphore::new(limits.sessions)),
             logins: std::sync::Mutex::new(TokenBucket::new(limits.logins, Instant::now())),
+            server_requests: std::sync::Mutex::new(TokenBucket::new(limits.server_requests, Instant::now())),
             stop: watch::channel(false).0,
             config,
         });
         sweeper::after_restart(&shared).await?;
-        let mut tasks = vec![
+        let tasks = vec![
             tokio::spawn(dispatch::run(shared.clone(), listener, rev)),
             tokio::spawn(media::run(shared.clone(), media_events)),
             tokio::spawn(sweeper::run(shared.clone())),
+            tokio::spawn(sweeper::expire(store, retention)),
         ];
-        if let Some(retention) = retention {
-            tasks.push(tokio::spawn(sweeper::expire(store, retention)));
-        }
         Ok(Signaling { shared, tasks })
     }
 
@@ -125,6 +134,11 @@ impl Signaling {
     /// costs 40 ms for each.
     pub fn router(&self) -> axum::Router {
         rest::router(self.shared.clone())
+    }
+
+    /// What a media store needs of this service.
+    pub fn references(&self) -> References {
+        References::new(self.shared.store.clone())
     }
 
     /// Whether it takes sessions, and its store takes writes.

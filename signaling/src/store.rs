@@ -4,15 +4,15 @@ mod sqlite;
 #[cfg(test)]
 mod tests;
 
-use std::{future::Future, pin::Pin};
+use std::{future::Future, pin::Pin, time::Duration};
 
-use trunkline_signaling_api::{CallState, Head, Message, Party};
+use trunkline_signaling_api::{Attachment, CallState, Head, Message, Party};
 use trunkline_signaling_core::{
     Refusal,
     call::{Call, Input, Invitation, Step},
     limits::CallTiming,
 };
-use trunkline_units::{CallId, ConversationId, DeviceId, MessageId, UnixMillis, UserId};
+use trunkline_units::{AttachmentId, CallId, ConversationId, DeviceId, MessageId, UnixMillis, UserId};
 
 pub use sqlite::{Place, SqliteStore};
 
@@ -70,9 +70,9 @@ pub struct Created {
     pub head: Head,
 }
 
-/// The outcome of a change of membership.
+/// The outcome of a change of membership or retention.
 #[derive(Clone, Debug, PartialEq)]
-pub struct MembershipChange {
+pub struct ConversationChange {
     /// Whether anything changed.
     pub changed: bool,
     /// As the actor sees it; empty of members when the actor left as the last.
@@ -94,14 +94,14 @@ pub struct NewMessage {
     pub kind: String,
     /// Its body as JSON text.
     pub body: String,
-    /// Its attachments as a JSON array, or nothing.
-    pub attachments: Option<String>,
+    /// What it refers to.
+    pub attachments: Vec<AttachmentId>,
     /// Now.
     pub at: UnixMillis,
 }
 
 /// The outcome of [`Store::append`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Appended {
     /// Its place.
     pub seq: u64,
@@ -109,6 +109,8 @@ pub struct Appended {
     pub at: UnixMillis,
     /// Whether it is new; otherwise it was appended before.
     pub fresh: bool,
+    /// What it refers to, in the order of its sender; empty once it has expired.
+    pub attachments: Vec<Attachment>,
 }
 
 /// Which messages of a conversation.
@@ -200,7 +202,7 @@ pub struct SessionState {
 /// A conversation for those who deliver to its members.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Roster {
-    /// Grows with every change of membership or title.
+    /// Grows with every change of membership, title or retention.
     pub epoch: u64,
     /// The head as each member sees it; only `min_seq` differs.
     pub heads: Vec<(UserId, Head)>,
@@ -219,7 +221,7 @@ pub struct Changed {
     pub epoch: u64,
     /// Its newest call with that call's version.
     pub call: Option<(CallId, u64)>,
-    /// Whether its membership or title is among what changed.
+    /// Whether its membership, title or retention is among what changed.
     pub membership: bool,
 }
 
@@ -254,7 +256,7 @@ pub trait Store: Send + Sync + 'static {
         user: &UserId,
         bounds: Bounds,
         rules: CallRules,
-    ) -> Reply<MembershipChange>;
+    ) -> Reply<ConversationChange>;
 
     /// `actor` removes `user`, or leaves.
     fn remove_member(
@@ -263,7 +265,18 @@ pub trait Store: Send + Sync + 'static {
         actor: &UserId,
         user: &UserId,
         rules: CallRules,
-    ) -> Reply<MembershipChange>;
+    ) -> Reply<ConversationChange>;
+
+    /// `actor` says how long the conversation's messages are kept, in seconds; `None`: as long as the server keeps them.
+    fn set_retention(
+        &self,
+        conv: &ConversationId,
+        actor: &UserId,
+        seconds: Option<u64>,
+    ) -> Reply<ConversationChange>;
+
+    /// Refuses who is no member, without telling whether there is such a conversation.
+    fn check_member(&self, conv: &ConversationId, user: &UserId) -> Reply<()>;
 
     /// A member's view of all its conversations, and their live calls. Heads are read until they have `members_max`
     /// members together: a large one costs a row for each.
@@ -273,7 +286,8 @@ pub trait Store: Send + Sync + 'static {
     fn roster(&self, conv: &ConversationId) -> Reply<Option<Roster>>;
 
     /// Appends a message at the next sequence number, or finds it appended before. Marks it delivered to and read by
-    /// its sender.
+    /// its sender, and counts what it refers to: each attachment must have been offered for this conversation and sender,
+    /// and not be taken.
     fn append(&self, message: NewMessage) -> Reply<Appended>;
 
     /// Messages that `user` may see: at most `limit`, and at most about `bytes_max` as JSON, but at least one if there
@@ -290,8 +304,29 @@ pub trait Store: Send + Sync + 'static {
     /// Moves a member's marks forward, never beyond the log, never back. `Some` if they moved.
     fn mark(&self, conv: &ConversationId, user: &UserId, marks: Marks) -> Reply<Option<Marks>>;
 
-    /// Forgets messages committed before an instant, at most `limit` at once, from the start of each log. Says how many.
-    fn expire(&self, before: UnixMillis, limit: u32) -> Reply<usize>;
+    /// Forgets messages that are older than their conversation's own retention, or than `retention` where it has none, at
+    /// most `limit` at once, from the start of each log, and gives back what they refer to. Says how many.
+    fn expire(&self, now: UnixMillis, retention: Option<Duration>, limit: u32) -> Reply<usize>;
+
+    /// Makes an attachment known, for `user` to send into `conv`; neither need be there any more. Of one that is known, as
+    /// long as no message refers to it, what is known is replaced and its time begins anew.
+    fn offer_attachment(
+        &self,
+        conv: &ConversationId,
+        user: &UserId,
+        attachment: Attachment,
+        at: UnixMillis,
+    ) -> Reply<()>;
+
+    /// An attachment, for a member that uploaded it or may see a message that refers to it.
+    fn attachment(&self, id: &AttachmentId, user: &UserId) -> Reply<Attachment>;
+
+    /// Takes attachments that no message has referred to since before an instant: from now on none can. Those taken
+    /// earlier and not forgotten yet are given again, and first. At most `limit`.
+    fn take_unreferenced(&self, before: UnixMillis, limit: u32) -> Reply<Vec<AttachmentId>>;
+
+    /// Forgets attachments that were taken; others stay.
+    fn forget_attachments(&self, ids: &[AttachmentId]) -> Reply<()>;
 
     /// Rings: see [`trunkline_signaling_core::call::invite`].
     fn invite(&self, invitation: Invitation, rules: CallRules) -> Reply<CallChange>;

@@ -83,13 +83,13 @@ async fn sweep(shared: &Shared) -> Result<Option<UnixMillis>, StoreError> {
     }
 }
 
-/// Forgets messages past their time, for ever.
-pub(crate) async fn expire(store: Arc<dyn Store>, retention: Duration) {
+/// Forgets messages past their time, for ever: their conversation's own, or `retention` where it has none.
+pub(crate) async fn expire(store: Arc<dyn Store>, retention: Option<Duration>) {
     let mut turn = tokio::time::interval(EXPIRY_INTERVAL);
     loop {
         turn.tick().await;
         loop {
-            match store.expire(clock::now().before(retention), MESSAGES_MAX).await {
+            match store.expire(clock::now(), retention, MESSAGES_MAX).await {
                 Ok(0) => break,
                 Ok(_) => tokio::task::yield_now().await,
                 Err(fault) => {

@@ -29,6 +29,10 @@ pub struct Media {
     pub secret: Secret,
     /// The S3 store's address.
     pub s3_endpoint: String,
+    /// Its address as browsers reach it.
+    pub s3_public_endpoint: String,
+    /// Whether the bucket stands in the path of its addresses.
+    pub s3_path_style: bool,
     /// Its region.
     pub s3_region: String,
     /// The bucket.
@@ -83,6 +87,8 @@ impl Default for Media {
             store: BlobPlace::Disk,
             secret: Secret::default(),
             s3_endpoint: String::new(),
+            s3_public_endpoint: String::new(),
+            s3_path_style: true,
             s3_region: "us-east-1".to_owned(),
             s3_bucket: String::new(),
             s3_prefix: String::new(),
@@ -160,9 +166,12 @@ impl Media {
                 return Err(format!("`media.{key}` is wanted for an S3 store (a bucket has 3 characters or more)"));
             }
         }
-        let endpoint = &self.s3_endpoint;
-        if !endpoint.is_empty() && !endpoint.starts_with("https://") && !endpoint.starts_with("http://") {
-            return Err("`media.s3_endpoint` is not like \"https://s3.example\"".to_owned());
+        for (key, endpoint) in
+            [("s3_endpoint", &self.s3_endpoint), ("s3_public_endpoint", &self.s3_public_endpoint)]
+        {
+            if !endpoint.is_empty() && !endpoint.starts_with("https://") && !endpoint.starts_with("http://") {
+                return Err(format!("`media.{key}` is not like \"https://s3.example\""));
+            }
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::random::Random;
 use crate::server::{DataDir, Server, Session, http, token};
 
 const KILLS: usize = 50;
@@ -18,18 +19,6 @@ const WINDOW: usize = 24;
 
 /// Acknowledgements in one life of the server before it is killed: from, and how many more at most.
 const ACKS: (u64, u64) = (5, 120);
-
-/// xorshift64: when to kill must be the same in every run.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound
-    }
-}
 
 /// What the sender knows.
 #[derive(Default)]

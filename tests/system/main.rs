@@ -3,5 +3,8 @@
 mod arrows;
 mod kill;
 mod process;
+mod random;
 mod server;
 mod tidy;
+mod uploads;
+mod wire;

@@ -1,17 +1,24 @@
 /**
  * A stand-in for the server, for looking at the page while working on it: one process, nothing kept, no rule enforced.
- * Media goes through `sfu.html`, opened in one more browser page: see there.
+ * Media goes through `sfu.html` and uploads through `studio.html`, each opened in one more browser page: see there.
  */
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { extname, join, normalize } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { WebSocketServer } from 'ws';
+import { attachment, connectStudio, mood, serveStore } from './fake-store.mjs';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
 const dist = join(here, '../demo/dist');
 const TYPES = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml' };
-const CSP = "default-src 'self'; img-src 'self' data:; connect-src 'self' ws: wss:; media-src 'self' blob:; base-uri 'none'; frame-ancestors 'none'";
+const HELPERS = {
+  '/fake-sfu': join(here, 'sfu.html'), '/fake-studio': join(here, 'studio.html'),
+  '/fake-thumbhash.js': join(here, '../node_modules/thumbhash/thumbhash.js'),
+};
+/** The server's own, see `src/web.rs`. */
+const CSP = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; font-src 'self'; "
+  + "connect-src 'self'; manifest-src 'self'; worker-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 const conversations = new Map();
 const sessions = new Set();
@@ -40,10 +47,10 @@ export function converse(members, title) {
   return conv;
 }
 
-export function post(conv, user, device, id, kind, body, at = Date.now()) {
+export function post(conv, user, device, id, kind, body, attachments = [], at = Date.now()) {
   const before = conv.messages.find((one) => one.id === id && one.device === device);
   if (before) return before;
-  const message = { conv: conv.conv, seq: conv.messages.length + 1, id, user, device, kind, body, attachments: [], at };
+  const message = { conv: conv.conv, seq: conv.messages.length + 1, id, user, device, kind, body, attachments, at };
   conv.messages.push(message);
   cast(conv, { t: 'message', ...message });
   return message;
@@ -87,7 +94,9 @@ const joined = (call) => call.legs.filter((one) => one.state === 'joined');
 
 const handlers = {
   send: (s, f) => {
-    const message = post(conversations.get(f.conv), s.user, s.device, f.id, f.kind, f.body);
+    const attachments = (f.attachments ?? []).map(attachment);
+    if (attachments.includes(undefined)) return s.give({ t: 'error', id: f.id, code: 'bad_attachment', text: 'a file of this message is not there any more' });
+    const message = post(conversations.get(f.conv), s.user, s.device, f.id, f.kind, f.body, attachments);
     s.give({ t: 'ok', id: f.id, conv: f.conv, seq: message.seq, at: message.at });
   },
   ack: (s, f) => receipt(s, f, 'delivered'),
@@ -211,7 +220,13 @@ function connectSfu(socket) {
 }
 
 async function serve(request, response) {
-  const { pathname } = new URL(request.url, 'http://x');
+  const url = new URL(request.url, 'http://x');
+  const { pathname } = url;
+  const media = await serveStore(request, url);
+  if (media) {
+    const { status, headers = {}, raw, body, type = 'application/json' } = media;
+    return response.writeHead(status, body ? { 'content-type': type, ...headers } : headers).end(raw ?? (body && JSON.stringify(body)));
+  }
   let body = '';
   for await (const chunk of request) body += chunk;
   const answer = (status, value) => response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(value));
@@ -220,10 +235,11 @@ async function serve(request, response) {
     const { members, title } = JSON.parse(body);
     return answer(201, head(converse(members, title)));
   }
-  const file = pathname === '/fake-sfu' ? join(here, 'sfu.html') : join(dist, normalize(pathname === '/' ? '/index.html' : pathname));
+  const helper = HELPERS[pathname];
+  const file = helper ?? join(dist, normalize(pathname === '/' ? '/index.html' : pathname));
   try {
     const headers = { 'content-type': TYPES[extname(file)] ?? 'application/octet-stream' };
-    if (pathname !== '/fake-sfu') headers['content-security-policy'] = CSP;
+    if (!helper) headers['content-security-policy'] = CSP;
     const bytes = await readFile(file);
     response.writeHead(200, headers).end(bytes);
   } catch {
@@ -231,12 +247,16 @@ async function serve(request, response) {
   }
 }
 
+const SOCKETS = { '/fake-sfu': connectSfu, '/fake-studio': connectStudio };
+
 export function start(port = 0) {
   const server = createServer((request, response) => void serve(request, response));
-  const sockets = new WebSocketServer({ noServer: true });
-  server.on('upgrade', (request, socket, first) => sockets.handleUpgrade(request, socket, first, (ws) => (request.url === '/fake-sfu' ? connectSfu(ws) : connect(ws))));
+  // A page made of helpers sends whole photos.
+  const sockets = new WebSocketServer({ noServer: true, maxPayload: 100_000_000 });
+  server.on('upgrade', (request, socket, first) => sockets.handleUpgrade(request, socket, first, (ws) => (SOCKETS[request.url] ?? connect)(ws)));
   return new Promise((done) => server.listen(port, '127.0.0.1', () => done({
     url: `http://127.0.0.1:${server.address().port}`,
+    mood,
     drop: () => sessions.forEach((session) => session.socket.terminate()),
     close: () => server.close(),
   })));

@@ -316,7 +316,8 @@ fn chunks(file: Arc<File>, range: Range<u64>) -> impl stream::Stream<Item = Resu
                 let mut chunk = vec![0; length];
                 file.read_exact_at(&mut chunk, at).map(|()| Bytes::from(chunk))
             });
-            let chunk = read.await.map_err(|fault| BlobError::Internal(format!("a task of the disk: {fault}")))??;
+            let chunk =
+                read.await.map_err(|fault| BlobError::Internal(format!("a task of the disk: {fault}")))??;
             Ok(Some((chunk, at + length as u64)))
         }
     })

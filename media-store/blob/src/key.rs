@@ -45,7 +45,8 @@ impl Key {
         if !text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'/')) {
             return Err(KeyError::Character);
         }
-        let sound = |segment: &str| !segment.is_empty() && !segment.starts_with('.') && !segment.ends_with('.');
+        let sound =
+            |segment: &str| !segment.is_empty() && !segment.starts_with('.') && !segment.ends_with('.');
         if text.contains("..") || !text.split('/').all(sound) {
             return Err(KeyError::Segment);
         }

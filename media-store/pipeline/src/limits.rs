@@ -71,7 +71,10 @@ impl Limits {
         }
         let pixels = u64::from(width) * u64::from(height);
         if width > self.side || height > self.side || pixels > self.pixels {
-            let text = format!("{width} × {height} pixels are more than {} or than {} a side", self.pixels, self.side);
+            let text = format!(
+                "{width} × {height} pixels are more than {} or than {} a side",
+                self.pixels, self.side
+            );
             return Err(Refusal::new(Code::TooManyPixels, text));
         }
         if frames > 1 && (frames > self.frames || pixels * u64::from(frames) > self.animation_pixels) {

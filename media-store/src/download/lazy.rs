@@ -11,7 +11,7 @@ use trunkline_units::AttachmentId;
 use crate::{
     Attachment, Kind,
     attachment::ORIGINAL,
-    finish::{Failure, discard, put},
+    finish::{Failure, discard, made_in, put},
     problem::Problem,
     records::Variant,
     service::Shared,
@@ -37,7 +37,7 @@ pub(super) async fn make(
     shared.spool.remove(&id).await?;
     let variant = made.map_err(|failure| match failure {
         Failure::Refused(problem) => Problem::internal(&format!("a stored photo was refused: {problem:?}")),
-        Failure::Later(why) => {
+        Failure::Later(why) | Failure::Worker(why) => {
             tracing::warn!(why, "a size could not be made");
             Problem::unavailable("this size cannot be made now")
         }
@@ -105,6 +105,5 @@ async fn shrink(
         return Err(Failure::Later(refusal.text));
     }
     let made = made.ok_or_else(|| Failure::Later("a worker made no variant".into()))?;
-    let name = std::path::Path::new(&made.file).file_name().unwrap_or_default();
-    put(shared, object, &size.to_string(), &made.mime, &workshop.join(name)).await
+    put(shared, object, &size.to_string(), &made.mime, &made_in(&workshop, &made.file)).await
 }

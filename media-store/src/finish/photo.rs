@@ -1,8 +1,11 @@
 //! Photos: the smallest variant is stored and told at once, the others follow.
 
-use trunkline_media_pipeline::worker::{Event, Job, Made, Work as Task};
+use trunkline_media_pipeline::{
+    photo::{Made, Request},
+    worker::{Event, Job, Work as Task},
+};
 
-use super::{Failure, Work, discard, object_id, put};
+use super::{Failure, Work, discard, made_in, object_id, put};
 use crate::{
     attachment::{Content, Kind, ORIGINAL},
     problem::Document,
@@ -16,7 +19,11 @@ pub(super) async fn make(work: &Work<'_>, held: Option<Found>) -> Result<(), Fai
     let job = Job {
         input: shared.spool.path(&work.upload.id),
         output: workshop.clone(),
-        work: Task::Photo { sizes: shared.config.sizes.clone(), original: shared.config.originals },
+        work: Task::Photo(Request {
+            sizes: shared.config.sizes.clone(),
+            original: shared.config.originals,
+            animated_original: true,
+        }),
         limits: trunkline_media_pipeline::Limits::default(),
     };
     let mut making = Making { work, object: held, planned: None };
@@ -73,9 +80,7 @@ impl Making<'_> {
     /// Stores a variant. With the first one the photo can be sent.
     async fn keep(&mut self, made: Made, workshop: &std::path::Path) -> Result<(), Failure> {
         let Work { shared, upload, sha256, .. } = self.work;
-        // A name of the worker's own choice must not lead out of its folder.
-        let file = std::path::Path::new(&made.file).file_name().unwrap_or_default();
-        let path = workshop.join(file);
+        let path = made_in(workshop, &made.file);
         if let Some(found) = &mut self.object {
             if !found.variants.contains(&made.name) {
                 let variant = put(shared, &found.object, &made.name, &made.mime, &path).await?;

@@ -1,8 +1,9 @@
 //! Voice notes: Opus in Ogg, however they were recorded.
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use trunkline_media_pipeline::worker::{Event, Job, Work as Task};
 
-use super::{Failure, Work, discard, object_id, put};
+use super::{Failure, Work, discard, made_in, object_id, put};
 use crate::{
     attachment::{AUDIO, Content, Kind},
     problem::Document,
@@ -22,21 +23,23 @@ pub(super) async fn make(work: &Work<'_>) -> Result<(), Failure> {
         work: Task::Voice,
         limits: trunkline_media_pipeline::Limits::default(),
     };
-    let mut note = None;
-    let told = shared.workers.run(&job, async |event| match event {
-        Event::Voice(made) => {
-            note = Some(made);
-            Ok(())
+    let (mut file, mut note) = (None, None);
+    let told = shared.workers.run(&job, async |event| {
+        match event {
+            Event::Made(made) => file = Some(made.file),
+            Event::Voice(told) => note = Some(told),
+            _ => return Err(Failure::Later("a worker answered another question".into())),
         }
-        _ => Err(Failure::Later("a worker answered another question".into())),
+        Ok(())
     });
     if let Err(refusal) = told.await? {
         return Err(Failure::Refused(Document::refused(refusal.code.as_str(), refusal.text.clone())));
     }
-    let note = note.ok_or_else(|| Failure::Later("a worker made nothing of a voice note".into()))?;
+    let (Some(file), Some(note)) = (file, note) else {
+        return Err(Failure::Later("a worker made nothing of a voice note".into()));
+    };
     let object = object_id();
-    let made = workshop.join(trunkline_media_pipeline::worker::VOICE_FILE);
-    let first = put(shared, &object, AUDIO, MIME, &made).await?;
+    let first = put(shared, &object, AUDIO, MIME, &made_in(&workshop, &file)).await?;
     let content = Content {
         kind: Kind::Voice,
         r#type: MIME.to_owned(),
@@ -46,7 +49,7 @@ pub(super) async fn make(work: &Work<'_>) -> Result<(), Failure> {
         thumbhash: None,
         animated: false,
         duration_ms: Some(note.duration_ms),
-        waveform: Some(note.waveform.to_string()),
+        waveform: Some(STANDARD.encode(note.waveform)),
         variants: vec![AUDIO.to_owned()],
     };
     let new = NewObject {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use trunkline_units::{CallId, ConversationId, DeviceId, MessageId, RequestId};
+use trunkline_units::{AttachmentId, CallId, ConversationId, DeviceId, MessageId, RequestId};
 
 use crate::{Media, SlotView};
 
@@ -134,9 +134,9 @@ pub struct Send {
     pub kind: String,
     /// Any JSON value of at most 16 KiB as text.
     pub body: Value,
-    /// References to stored objects, at most 4 KiB together as text.
+    /// Up to ten attachments that this user has uploaded into this conversation.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub attachments: Vec<Value>,
+    pub attachments: Vec<AttachmentId>,
 }
 
 impl std::fmt::Debug for Send {

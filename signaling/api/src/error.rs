@@ -26,6 +26,10 @@ pub enum ErrorCode {
     NotMember,
     /// The caller's role does not allow it.
     Forbidden,
+    /// An attachment that this sender cannot send here, one named twice, or too many.
+    BadAttachment,
+    /// A share of storage is used up.
+    QuotaExceeded,
     /// A body, list or frame exceeds its limit.
     TooLarge,
     /// Too often; `retry_ms` says when to try again.
@@ -48,7 +52,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// Every code, in the order of the documentation.
-    pub const ALL: [ErrorCode; 18] = [
+    pub const ALL: [ErrorCode; 20] = [
         ErrorCode::BadFrame,
         ErrorCode::UnknownType,
         ErrorCode::BadVersion,
@@ -58,6 +62,8 @@ impl ErrorCode {
         ErrorCode::NotFound,
         ErrorCode::NotMember,
         ErrorCode::Forbidden,
+        ErrorCode::BadAttachment,
+        ErrorCode::QuotaExceeded,
         ErrorCode::TooLarge,
         ErrorCode::RateLimited,
         ErrorCode::Unavailable,
@@ -81,6 +87,8 @@ impl ErrorCode {
             ErrorCode::NotFound => "not_found",
             ErrorCode::NotMember => "not_member",
             ErrorCode::Forbidden => "forbidden",
+            ErrorCode::BadAttachment => "bad_attachment",
+            ErrorCode::QuotaExceeded => "quota_exceeded",
             ErrorCode::TooLarge => "too_large",
             ErrorCode::RateLimited => "rate_limited",
             ErrorCode::Unavailable => "unavailable",
@@ -100,9 +108,10 @@ impl ErrorCode {
             | ErrorCode::UnknownType
             | ErrorCode::BadVersion
             | ErrorCode::BadId
+            | ErrorCode::BadAttachment
             | ErrorCode::BadSdp => 400,
             ErrorCode::BadToken | ErrorCode::ExpiredToken => 401,
-            ErrorCode::NotMember | ErrorCode::Forbidden => 403,
+            ErrorCode::NotMember | ErrorCode::Forbidden | ErrorCode::QuotaExceeded => 403,
             ErrorCode::NotFound => 404,
             ErrorCode::Conflict | ErrorCode::Busy | ErrorCode::NotJoined => 409,
             ErrorCode::CallEnded => 410,

@@ -4,20 +4,24 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use trunkline_units::{
-    CallId, ConversationId, DeviceId, MessageId, RequestId, SessionId, UnixMillis, UserId,
+    AttachmentId, CallId, ConversationId, DeviceId, MessageId, RequestId, SessionId, UnixMillis, UserId,
 };
 
 use crate::{
-    Ack, Bye, ByeCode, CallMedia, CallMessage, CallOk, CallRequest, CallRinging, CallState, CallView,
-    CallWithMedia, ClientFrame, DeviceState, EndReason, ErrorCode, ErrorFrame, Gap, GapReason, Head, Hello,
-    History, IceServer, Invite, LegState, LegView, Media, MediaAnswer, MediaGone, MediaOffer, MediaView,
-    MemberView, Message, MissedOutcome, Ok, OutLimits, Page, Party, Read, Receipt, Relays, Role, Send,
-    SendOk, ServerFrame, SlotAssignment, SlotView, Slots, Typing, TypingBy, VERSION, Welcome, rest,
+    Ack, Attachment, AttachmentKind, Bye, ByeCode, CallMedia, CallMessage, CallOk, CallRequest, CallRinging,
+    CallState, CallView, CallWithMedia, ClientFrame, DeviceState, EndReason, ErrorCode, ErrorFrame, Gap,
+    GapReason, Head, Hello, History, IceServer, Invite, LegState, LegView, Media, MediaAnswer, MediaGone,
+    MediaOffer, MediaView, MemberView, Message, MissedOutcome, Ok, OutLimits, Page, Party, Read, Receipt,
+    Relays, Role, Send, SendOk, ServerFrame, SlotAssignment, SlotView, Slots, Typing, TypingBy, VERSION,
+    Welcome, rest,
 };
 
 const CONV: &str = "0190d2a0-7c00-7000-8000-00000000c001";
 const CALL: &str = "0190d2a0-7c00-7000-8000-00000000ca11";
 const MESSAGE: &str = "0190d2a0-7c00-7000-8000-0000000000a1";
+const PHOTO: &str = "6f1c4b1e-93d0-4a57-9d1b-2f0e8c7a5b31";
+const VOICE: &str = "b0a4e6d2-5c1f-4e89-8a37-c9d2f1e06b54";
+const FILE: &str = "3d9e27f8-1b64-4c0a-b5e2-70f8a6c4d912";
 const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n";
 const VALID: &str = "every fixture id keeps the rules for ids";
 
@@ -43,6 +47,10 @@ fn request(text: &str) -> RequestId {
 
 fn message_id() -> MessageId {
     MessageId::new(MESSAGE).expect(VALID)
+}
+
+fn attachment_id(text: &str) -> AttachmentId {
+    AttachmentId::new(text).expect(VALID)
 }
 
 const fn both() -> Media {
@@ -73,7 +81,7 @@ pub fn client() -> Vec<(&'static str, ClientFrame)> {
                 conv: conv(),
                 kind: "text".into(),
                 body: json!({"text": "Good morning"}),
-                attachments: vec![json!({"object": "photo-1", "bytes": 48_211})],
+                attachments: vec![attachment_id(PHOTO)],
             }),
         ),
         ("client.ack", ClientFrame::Ack(Ack { conv: conv(), seq: 18 })),
@@ -138,10 +146,66 @@ fn head() -> Head {
         title: Some("Weekend".into()),
         last_seq: 19,
         min_seq: 1,
+        retention_s: Some(604_800),
         members: vec![
             MemberView { user: user("alice"), role: Role::Owner, delivered: 19, read: 17 },
             MemberView { user: user("bob"), role: Role::Member, delivered: 18, read: 18 },
         ],
+    }
+}
+
+/// A moving picture, whose `original` moves.
+fn photo() -> Attachment {
+    Attachment {
+        id: attachment_id(PHOTO),
+        kind: AttachmentKind::Photo,
+        name: Some("фото.gif".into()),
+        r#type: "image/gif".into(),
+        bytes: 482_113,
+        width: Some(1_600),
+        height: Some(1_200),
+        thumbhash: Some("1QcSHQRnh493V4dIh4eXh1h4kJUI".into()),
+        animated: true,
+        duration_ms: None,
+        waveform: None,
+        variants: ["320", "1280", "2048", "original"].map(str::to_owned).to_vec(),
+    }
+}
+
+fn voice() -> Attachment {
+    Attachment {
+        id: attachment_id(VOICE),
+        kind: AttachmentKind::Voice,
+        name: None,
+        r#type: "audio/ogg".into(),
+        bytes: 48_211,
+        width: None,
+        height: None,
+        thumbhash: None,
+        animated: false,
+        duration_ms: Some(12_480),
+        // 64 bytes: 0, 4, 8, … 252.
+        waveform: Some(
+            "AAQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyAhIiMkJSYnKCkqKywtLi8wMTIzNDU2Nzg5Ojs8PT4/A==".into(),
+        ),
+        variants: vec!["audio".into()],
+    }
+}
+
+fn file() -> Attachment {
+    Attachment {
+        id: attachment_id(FILE),
+        kind: AttachmentKind::File,
+        name: Some("minutes.pdf".into()),
+        r#type: "application/pdf".into(),
+        bytes: 1_204_224,
+        width: None,
+        height: None,
+        thumbhash: None,
+        animated: false,
+        duration_ms: None,
+        waveform: None,
+        variants: vec!["file".into()],
     }
 }
 
@@ -154,8 +218,21 @@ fn message() -> Message {
         device: device("laptop"),
         kind: "text".into(),
         body: json!({"text": "Good morning"}),
-        attachments: vec![json!({"object": "photo-1", "bytes": 48_211})],
+        attachments: vec![photo()],
         at: at(0),
+    }
+}
+
+/// Of a chat server, with attachments alone.
+fn message_with_files() -> Message {
+    Message {
+        seq: 20,
+        id: MessageId::new("0190d2a0-7c00-7000-8000-0000000000a2").expect(VALID),
+        device: device("server"),
+        body: json!({"text": ""}),
+        attachments: vec![voice(), file()],
+        at: at(90_000),
+        ..message()
     }
 }
 
@@ -265,6 +342,7 @@ pub fn server() -> Vec<(&'static str, ServerFrame)> {
             }),
         ),
         ("server.message.text", ServerFrame::Message(message())),
+        ("server.message.files", ServerFrame::Message(message_with_files())),
         ("server.message.call", ServerFrame::Message(call_message())),
         (
             "server.receipt",
@@ -319,6 +397,17 @@ pub fn server() -> Vec<(&'static str, ServerFrame)> {
     ]
 }
 
+fn links() -> rest::AttachmentLinks {
+    let link = |variant: &str| {
+        (variant.to_owned(), format!("/v1/media/{PHOTO}/{variant}?k=1764046800.{variant}.c2lnbmF0dXJl"))
+    };
+    rest::AttachmentLinks {
+        id: attachment_id(PHOTO),
+        expires_at: at(46_800_000),
+        links: ["320", "1280", "2048", "original"].into_iter().map(link).collect(),
+    }
+}
+
 /// Every REST body, with the name of its file.
 pub fn rest() -> Vec<(&'static str, Value)> {
     fn value(body: &impl serde::Serialize) -> Value {
@@ -335,6 +424,39 @@ pub fn rest() -> Vec<(&'static str, Value)> {
         ("rest.conversations", value(&rest::Conversations { heads: vec![head()] })),
         ("rest.add_member", value(&rest::AddMember { user: user("carol") })),
         ("rest.messages", value(&rest::Messages { conv: conv(), messages: vec![message()], more: false })),
+        (
+            "rest.send_message",
+            value(&rest::SendMessage {
+                id: message_id(),
+                kind: "text".into(),
+                body: json!({"text": "Good morning"}),
+                attachments: vec![attachment_id(PHOTO)],
+                device: Some(device("bot")),
+            }),
+        ),
+        ("rest.send_ok", value(&SendOk { id: message_id(), conv: conv(), seq: 18, at: at(0) })),
+        ("rest.set_retention", value(&rest::SetRetention { seconds: Some(604_800) })),
+        ("rest.set_retention.default", value(&rest::SetRetention { seconds: None })),
+        (
+            "rest.request_upload",
+            value(&rest::RequestUpload {
+                kind: AttachmentKind::Photo,
+                bytes: Some(482_113),
+                name: Some("фото.gif".into()),
+                r#type: Some("image/gif".into()),
+            }),
+        ),
+        (
+            "rest.upload_grant",
+            value(&rest::UploadGrant {
+                grant: "eyJhbGciOiJIUzI1NiJ9.e30.signature".into(),
+                endpoint: "/v1/uploads".into(),
+                expires_at: at(3_600_000),
+                bytes_max: 482_113,
+                direct: false,
+            }),
+        ),
+        ("rest.attachment_links", value(&links())),
         ("rest.demo_login", value(&rest::DemoLogin { user: user("alice"), device: None })),
         ("rest.demo_token", value(&rest::DemoToken { token: "eyJhbGciOiJIUzI1NiJ9.e30.signature".into() })),
         (
@@ -346,6 +468,19 @@ pub fn rest() -> Vec<(&'static str, Value)> {
                 detail: "not a member of this conversation".into(),
                 code: ErrorCode::NotMember,
                 retry_ms: None,
+                limit: None,
+            }),
+        ),
+        (
+            "rest.problem.limit",
+            value(&rest::Problem {
+                r#type: "about:blank".into(),
+                title: "Payload Too Large".into(),
+                status: 413,
+                detail: "at most 52428800 bytes".into(),
+                code: ErrorCode::TooLarge,
+                retry_ms: None,
+                limit: Some(52_428_800),
             }),
         ),
     ]

@@ -4,6 +4,7 @@
 //! HTTP requests beside it. JSON Schema (`schema/`) and example frames (`fixtures/`) are generated from these types,
 //! and a test fails when the committed files differ.
 
+mod attachment;
 mod call;
 mod client;
 mod error;
@@ -12,6 +13,7 @@ mod message;
 pub mod rest;
 mod server;
 
+pub use attachment::{Attachment, AttachmentKind};
 pub use call::{
     CallState, CallView, DeviceState, EndReason, LegState, LegView, Media, MissedOutcome, Party,
     SlotAssignment, SlotView,
@@ -39,8 +41,11 @@ pub const FRAME_BYTES_MAX: usize = 65_536;
 /// Longest message body as JSON text, in bytes.
 pub const BODY_BYTES_MAX: usize = 16_384;
 
-/// Longest `attachments` list as JSON text, in bytes.
-pub const ATTACHMENTS_BYTES_MAX: usize = 4_096;
+/// Most attachments of one message.
+pub const ATTACHMENTS_MAX: usize = 10;
+
+/// Longest [`Attachment`] as JSON text, in bytes: so many of them and the longest body fit a frame.
+pub const ATTACHMENT_BYTES_MAX: usize = 4_096;
 
 /// Most messages in one page.
 pub const HISTORY_MESSAGES_MAX: u32 = 200;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use trunkline_units::{CallId, ConversationId, DeviceId, MessageId, UnixMillis, UserId};
 
-use crate::MissedOutcome;
+use crate::{Attachment, MissedOutcome};
 
 /// What a member may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -13,7 +13,7 @@ use crate::MissedOutcome;
 pub enum Role {
     /// Takes part.
     Member,
-    /// Also adds people, and removes members.
+    /// Also adds people, removes members, and says how long messages are kept.
     Admin,
     /// Also removes admins. One a conversation.
     Owner,
@@ -44,6 +44,9 @@ pub struct Head {
     pub last_seq: u64,
     /// The first sequence number that this member can be given; greater than `last_seq` while there is none.
     pub min_seq: u64,
+    /// How long its messages are kept, seconds, if it has a time of its own; else the server's holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention_s: Option<u64>,
     /// Its members, in the order of their ids.
     pub members: Vec<MemberView>,
 }
@@ -65,9 +68,9 @@ pub struct Message {
     pub kind: String,
     /// Any JSON value of at most 16 KiB; `{"text": "…"}` for kind `text`.
     pub body: Value,
-    /// References to stored objects, at most 4 KiB together.
+    /// What it refers to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub attachments: Vec<Value>,
+    pub attachments: Vec<Attachment>,
     /// When it was committed.
     pub at: UnixMillis,
 }

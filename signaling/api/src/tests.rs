@@ -69,6 +69,12 @@ fn schemas_are_current() {
             schema::<rest::Conversations>("rest.conversations"),
             schema::<rest::AddMember>("rest.add_member"),
             schema::<rest::Messages>("rest.messages"),
+            schema::<rest::SendMessage>("rest.send_message"),
+            schema::<SendOk>("rest.send_ok"),
+            schema::<rest::SetRetention>("rest.set_retention"),
+            schema::<rest::RequestUpload>("rest.request_upload"),
+            schema::<rest::UploadGrant>("rest.upload_grant"),
+            schema::<rest::AttachmentLinks>("rest.attachment_links"),
             schema::<rest::DemoLogin>("rest.demo_login"),
             schema::<rest::DemoToken>("rest.demo_token"),
             schema::<rest::Problem>("rest.problem"),
@@ -109,9 +115,22 @@ fn unknown_fields_are_ignored_and_faults_are_not() {
         json!([1]),
         json!({"t": "ack", "conv": "c", "seq": -1}),
         json!({"t": "ack", "conv": "c", "seq": 1.5}),
+        json!({"t": "send", "id": "m", "conv": "c", "kind": "text", "body": 1, "attachments": ["a/b"]}),
+        json!({"t": "send", "id": "m", "conv": "c", "kind": "text", "body": 1, "attachments": [{"id": "a"}]}),
     ] {
         assert!(serde_json::from_value::<ClientFrame>(bad.clone()).is_err(), "{bad}");
     }
+}
+
+/// Forgetting a field must not change how long a conversation is kept.
+#[test]
+fn a_retention_is_said_even_if_it_is_null() {
+    let read = |text| serde_json::from_str::<rest::SetRetention>(text).map(|body| body.seconds).ok();
+    assert_eq!(read("{\"seconds\":60}"), Some(Some(60)));
+    assert_eq!(read("{\"seconds\":null}"), Some(None));
+    assert_eq!(read("{}"), None);
+    assert_eq!(read("{\"seconds\":-1}"), None);
+    assert_eq!(read("{\"seconds\":1.5}"), None);
 }
 
 #[test]
@@ -134,5 +153,15 @@ fn secrets_never_show_in_debug() {
             !shown.contains("bm90IG") && !shown.contains("alice") && !shown.contains("morning"),
             "{name}: {shown}"
         );
+        assert!(!shown.contains("фото") && !shown.contains("minutes"), "{name}: {shown}");
+    }
+    let fixture = |wanted| fixtures::rest().into_iter().find(|(name, _)| *name == wanted).unwrap().1;
+    let grant: rest::UploadGrant = serde_json::from_value(fixture("rest.upload_grant")).unwrap();
+    let links: rest::AttachmentLinks = serde_json::from_value(fixture("rest.attachment_links")).unwrap();
+    let wish: rest::RequestUpload = serde_json::from_value(fixture("rest.request_upload")).unwrap();
+    let send: rest::SendMessage = serde_json::from_value(fixture("rest.send_message")).unwrap();
+    let shown = format!("{grant:?}{links:?}{wish:?}{send:?}");
+    for secret in ["eyJ", "c2lnb", "фото", "morning"] {
+        assert!(!shown.contains(secret), "{shown}");
     }
 }

@@ -1,7 +1,10 @@
-//! Rules of conversations: what may be sent, who may change the membership, and what a member may read.
+//! Rules of conversations: what may be sent, who may change the membership and how long messages are kept, and what a
+//! member may read.
 
-use trunkline_signaling_api::{ATTACHMENTS_BYTES_MAX, BODY_BYTES_MAX, Role};
-use trunkline_units::UserId;
+use std::collections::BTreeSet;
+
+use trunkline_signaling_api::{ATTACHMENTS_MAX, BODY_BYTES_MAX, Role};
+use trunkline_units::{AttachmentId, UserId};
 
 use crate::Refusal;
 
@@ -14,8 +17,20 @@ pub const KIND_CHARS_MAX: usize = 32;
 /// Longest title, characters.
 pub const TITLE_CHARS_MAX: usize = 128;
 
-/// Whether a message may be appended at all. Sizes are those of the JSON text.
-pub fn check_send(kind: &str, body_bytes: usize, attachments_bytes: usize) -> Result<(), Refusal> {
+/// Shortest retention of a conversation, seconds.
+pub const RETENTION_S_MIN: u64 = 60;
+
+/// Longest retention of a conversation, seconds: ten years.
+pub const RETENTION_S_MAX: u64 = 10 * 365 * 86_400;
+
+/// Longest name of an upload, characters.
+pub const UPLOAD_NAME_CHARS_MAX: usize = 255;
+
+/// Longest MIME type of an upload, characters.
+pub const UPLOAD_TYPE_CHARS_MAX: usize = 127;
+
+/// Whether a message may be appended at all. The body's size is that of its JSON text.
+pub fn check_send(kind: &str, body_bytes: usize, attachments: &[AttachmentId]) -> Result<(), Refusal> {
     let name = kind.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
     if kind.is_empty() || kind.len() > KIND_CHARS_MAX || !name {
         return Err(Refusal::Malformed("a kind has 1 to 32 characters of A-Z a-z 0-9 . _ -"));
@@ -26,10 +41,38 @@ pub fn check_send(kind: &str, body_bytes: usize, attachments_bytes: usize) -> Re
     if body_bytes > BODY_BYTES_MAX {
         return Err(Refusal::TooLarge { what: "the body in bytes", max: BODY_BYTES_MAX });
     }
-    if attachments_bytes > ATTACHMENTS_BYTES_MAX {
-        return Err(Refusal::TooLarge { what: "the attachments in bytes", max: ATTACHMENTS_BYTES_MAX });
+    check_attachments(attachments)
+}
+
+/// Whether a message may refer to these, if they are its sender's.
+pub fn check_attachments(ids: &[AttachmentId]) -> Result<(), Refusal> {
+    if ids.len() > ATTACHMENTS_MAX {
+        return Err(Refusal::BadAttachment("a message has at most ten attachments"));
+    }
+    let different: BTreeSet<&AttachmentId> = ids.iter().collect();
+    if different.len() < ids.len() {
+        return Err(Refusal::BadAttachment("an attachment is named twice"));
     }
     Ok(())
+}
+
+/// The name of an upload without what cannot be seen; `None` if nothing is left of it.
+pub fn upload_name(name: &str) -> Result<Option<String>, Refusal> {
+    if name.chars().count() > UPLOAD_NAME_CHARS_MAX {
+        return Err(Refusal::TooLarge { what: "the name in characters", max: UPLOAD_NAME_CHARS_MAX });
+    }
+    let kept: String = name.chars().filter(|c| !c.is_control()).collect();
+    let kept = kept.trim();
+    Ok((!kept.is_empty()).then(|| kept.to_owned()))
+}
+
+/// The type of an upload as its client says it; `None` if it cannot be a MIME type. It is a hint: the content decides.
+pub fn upload_type(mime: &str) -> Result<Option<String>, Refusal> {
+    if mime.chars().count() > UPLOAD_TYPE_CHARS_MAX {
+        return Err(Refusal::TooLarge { what: "the type in characters", max: UPLOAD_TYPE_CHARS_MAX });
+    }
+    let plain = mime.contains('/') && mime.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    Ok(plain.then(|| mime.to_owned()))
 }
 
 /// Whether a conversation may have this title.
@@ -71,6 +114,18 @@ pub fn check_remove(actor: Role, target: Role, of_self: bool, is_pair: bool) -> 
         return Ok(());
     }
     Err(Refusal::Forbidden("only a higher role removes a member"))
+}
+
+/// Whether a member may say how long messages are kept: in the conversation of a pair either may. `None` is the server's
+/// own time.
+pub fn check_retention(actor: Role, is_pair: bool, seconds: Option<u64>) -> Result<(), Refusal> {
+    if !is_pair && actor == Role::Member {
+        return Err(Refusal::Forbidden("only the owner and admins say how long messages are kept"));
+    }
+    if seconds.is_some_and(|seconds| !(RETENTION_S_MIN..=RETENTION_S_MAX).contains(&seconds)) {
+        return Err(Refusal::Malformed("messages are kept for 60 to 315360000 seconds, or null"));
+    }
+    Ok(())
 }
 
 /// Who becomes the owner when the owner leaves: the highest role, and among equals whoever joined first.
@@ -116,65 +171,4 @@ pub fn resume(cursor: u64, visible_from: u64, last_seq: u64) -> Resume {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn user(text: &str) -> UserId {
-        UserId::new(text).unwrap()
-    }
-
-    #[test]
-    fn what_may_be_sent() {
-        assert!(check_send("text", 2, 2).is_ok());
-        assert!(matches!(check_send("call", 2, 2), Err(Refusal::Forbidden(_))));
-        assert!(matches!(check_send("", 2, 2), Err(Refusal::Malformed(_))));
-        assert!(matches!(check_send("te xt", 2, 2), Err(Refusal::Malformed(_))));
-        assert!(check_send("text", BODY_BYTES_MAX, ATTACHMENTS_BYTES_MAX).is_ok());
-        assert!(matches!(check_send("text", BODY_BYTES_MAX + 1, 2), Err(Refusal::TooLarge { .. })));
-        assert!(matches!(check_send("text", 2, ATTACHMENTS_BYTES_MAX + 1), Err(Refusal::TooLarge { .. })));
-        assert!(check_title("Wochenende – ☀").is_ok());
-        assert!(
-            check_title("").is_err()
-                && check_title("a\u{7}").is_err()
-                && check_title(&"x".repeat(129)).is_err()
-        );
-    }
-
-    #[test]
-    fn pairs_have_one_key() {
-        assert_eq!(pair_key(&user("b"), &user("a")), pair_key(&user("a"), &user("b")));
-        assert_ne!(pair_key(&user("a.b"), &user("c")), pair_key(&user("a"), &user("b.c")));
-    }
-
-    #[test]
-    fn roles() {
-        assert!(check_add(Role::Member, false, 3, 256).is_err());
-        assert!(check_add(Role::Member, true, 2, 256).is_ok());
-        assert!(check_add(Role::Admin, false, 256, 256).is_err());
-        assert!(check_remove(Role::Member, Role::Member, true, false).is_ok());
-        assert!(check_remove(Role::Member, Role::Member, false, false).is_err());
-        assert!(check_remove(Role::Admin, Role::Owner, false, false).is_err());
-        assert!(check_remove(Role::Owner, Role::Admin, false, false).is_ok());
-        assert!(check_remove(Role::Owner, Role::Member, false, true).is_err());
-        let (a, b, c) = (user("a"), user("b"), user("c"));
-        assert_eq!(heir([(&a, Role::Member), (&b, Role::Admin), (&c, Role::Admin)]), Some(&b));
-        assert_eq!(heir([]), None);
-    }
-
-    #[test]
-    fn resuming() {
-        let plain = |after| Resume { gap: None, after };
-        assert_eq!(resume(17, 1, 19), plain(17));
-        assert_eq!(resume(0, 1, 19), plain(0));
-        assert_eq!(resume(19, 1, 19), plain(19));
-        assert_eq!(resume(40, 1, 19), plain(19));
-        assert_eq!(resume(0, 1, 0), plain(0));
-        // Retention took 1 to 9.
-        assert_eq!(resume(4, visible_from(10, 0), 19), Resume { gap: Some((5, 9)), after: 9 });
-        assert_eq!(resume(9, visible_from(10, 0), 19), plain(9));
-        // Joined at 15.
-        assert_eq!(resume(0, visible_from(1, 15), 19), Resume { gap: Some((1, 15)), after: 15 });
-        // Everything expired.
-        assert_eq!(resume(3, visible_from(20, 0), 19), Resume { gap: Some((4, 19)), after: 19 });
-    }
-}
+mod tests;

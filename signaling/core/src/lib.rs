@@ -2,7 +2,7 @@
 //!
 //! - [`call`]: the call machine. The store runs it inside the transaction that persists its result, so two nodes
 //!   never disagree on who won.
-//! - [`conversation`]: who may do what, and from where a member may read.
+//! - [`conversation`]: who may do what, what a message may refer to, and from where a member may read.
 //! - [`outgoing`]: what one session is still owed, in a bounded queue.
 //! - [`bucket`], [`limits`]: how much, how often.
 //!

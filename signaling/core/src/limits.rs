@@ -64,7 +64,14 @@ pub struct Limits {
     pub greetings: Rate,
     /// HTTP requests of one user. Default 20/s, burst 100.
     pub requests: Rate,
-    /// Users whose buckets are remembered. Default 100,000 at some 200 bytes. When so many are in use at once, others
+    /// Uploads that one user asks for, each an HTTP request too. Default 5/s, burst 60. Higher: larger albums at once, and
+    /// more work for the media store from one person; lower: an album waits.
+    pub uploads: Rate,
+    /// HTTP requests under the server key, all users that it acts for together; nothing else bounds what it asks for.
+    /// Default 500/s, burst 2,000. Higher: a chat server's rush waits less and can keep the store busier; lower: it leaves
+    /// more of the store to people.
+    pub server_requests: Rate,
+    /// Users whose buckets are remembered. Default 100,000 at some 230 bytes. When so many are in use at once, others
     /// are told `rate_limited`.
     pub buckets: usize,
     /// Demo logins of the whole node. Default 20/s, burst 100.
@@ -88,6 +95,8 @@ impl Default for Limits {
             frames: rate(50.0, 200.0),
             greetings: rate(2.0, 60.0),
             requests: rate(20.0, 100.0),
+            uploads: rate(5.0, 60.0),
+            server_requests: rate(500.0, 2_000.0),
             buckets: 100_000,
             logins: rate(20.0, 100.0),
         }

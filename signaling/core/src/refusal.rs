@@ -18,6 +18,9 @@ pub enum Refusal {
     /// The user's role does not allow it.
     #[error("{0}")]
     Forbidden(&'static str),
+    /// A message cannot refer to this. Whether it exists for others is not told.
+    #[error("{0}")]
+    BadAttachment(&'static str),
     /// It contradicts what already happened.
     #[error("{0}")]
     Conflict(&'static str),
@@ -48,6 +51,7 @@ impl Refusal {
             Refusal::NotFound => ErrorCode::NotFound,
             Refusal::NotMember => ErrorCode::NotMember,
             Refusal::Forbidden(_) => ErrorCode::Forbidden,
+            Refusal::BadAttachment(_) => ErrorCode::BadAttachment,
             Refusal::Conflict(_) => ErrorCode::Conflict,
             Refusal::CallEnded => ErrorCode::CallEnded,
             Refusal::Busy => ErrorCode::Busy,

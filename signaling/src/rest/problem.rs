@@ -30,6 +30,7 @@ impl IntoResponse for Problem {
             detail: fault.text,
             code: fault.code,
             retry_ms,
+            limit: fault.limit,
         };
         let text = serde_json::to_string(&problem).expect("a problem has string keys");
         let mut response = (status, text).into_response();

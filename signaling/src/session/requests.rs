@@ -1,27 +1,24 @@
 //! One frame each: to the store, and back as an answer.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use trunkline_signaling_api::{
-    CallOk, ClientFrame, ErrorCode, FRAME_BYTES_MAX, History, MediaAnswer, MediaOffer, MediaView, Message,
-    Ok as OkFrame, Page, Send, SendOk, ServerFrame,
+    CallOk, ClientFrame, ErrorCode, FRAME_BYTES_MAX, History, MediaAnswer, MediaOffer, MediaView,
+    Ok as OkFrame, Page, Send, ServerFrame,
 };
-use trunkline_signaling_core::{
-    call::{Input, Invitation},
-    conversation::check_send,
-};
+use trunkline_signaling_core::call::{Input, Invitation};
 use trunkline_units::{CallId, ConversationId, RequestId};
 
 use super::reader::Reader;
 use crate::{
     bus::Hint,
-    clock,
     fault::Fault,
     hub::Link,
-    meters, rest,
+    rest,
+    sending::{Draft, Submitted},
     service::Shared,
-    store::{Appended, CallChange, Marks, NewMessage, Reply, StoreError},
+    store::{Appended, CallChange, Marks, Reply, StoreError},
 };
 
 /// Slots that one view may name.
@@ -50,7 +47,7 @@ pub(super) fn id_of(frame: &ClientFrame) -> Option<RequestId> {
 
 /// Something that was submitted to the store and has to be finished when it is durable.
 enum Pending {
-    Send { send: Box<Send>, reply: Reply<Appended>, since: Instant },
+    Send { send: Box<Submitted>, reply: Reply<Appended> },
     Mark { conv: ConversationId, reply: Reply<Option<Marks>> },
 }
 
@@ -83,9 +80,9 @@ impl Completions {
 async fn finish_all(shared: Arc<Shared>, link: Arc<Link>, mut receiver: mpsc::Receiver<Pending>) {
     while let Some(pending) = receiver.recv().await {
         match pending {
-            Pending::Send { send, reply, since } => {
+            Pending::Send { send, reply } => {
                 let result = reply.await;
-                finish_send(&shared, &link, *send, result, since);
+                finish_send(&shared, &link, *send, result);
             }
             Pending::Mark { conv, reply } => match reply.await {
                 Ok(Some(Marks { delivered, read })) => {
@@ -101,37 +98,14 @@ async fn finish_all(shared: Arc<Shared>, link: Arc<Link>, mut receiver: mpsc::Re
 }
 
 /// Answers a send whose commit is through, and tells everyone.
-fn finish_send(
-    shared: &Shared,
-    link: &Link,
-    send: Send,
-    result: Result<Appended, StoreError>,
-    since: Instant,
-) {
-    let Appended { seq, at, fresh } = match result {
-        Ok(appended) => appended,
-        Err(fault) => {
-            link.answer(&Fault::from(fault).frame(RequestId::new(send.id.as_str()).ok()));
-            return;
+fn finish_send(shared: &Shared, link: &Link, send: Submitted, result: Result<Appended, StoreError>) {
+    match result {
+        Ok(appended) => {
+            let message = send.committed(appended);
+            link.answer(&ServerFrame::Ok(OkFrame::Send(message.ok())));
+            message.tell(shared);
         }
-    };
-    meters::message_committed(since.elapsed(), fresh);
-    let ok = SendOk { id: send.id.clone(), conv: send.conv.clone(), seq, at };
-    link.answer(&ServerFrame::Ok(OkFrame::Send(ok)));
-    if fresh {
-        let conv = send.conv.clone();
-        shared.recent.keep(Message {
-            conv: send.conv,
-            seq,
-            id: send.id,
-            user: link.party.user.clone(),
-            device: link.party.device.clone(),
-            kind: send.kind,
-            body: send.body,
-            attachments: send.attachments,
-            at,
-        });
-        shared.bus.publish(Hint::Message { conv, seq });
+        Err(fault) => link.answer(&Fault::from(fault).frame(RequestId::new(send.id().as_str()).ok())),
     }
 }
 
@@ -181,29 +155,13 @@ impl Reader<'_> {
     }
 
     async fn send(&mut self, send: Send) {
-        let since = Instant::now();
-        let id = RequestId::new(send.id.as_str()).ok();
-        // A JSON value becomes JSON text again: it has string keys only.
-        let texts = serde_json::to_string(&send.body).and_then(|body| {
-            let attachments = serde_json::to_string(&send.attachments)?;
-            Ok((body, attachments))
-        });
-        let Ok((body, attachments)) = texts else {
-            return self.fault(id, Fault::new(ErrorCode::BadFrame, "the body is no JSON"));
-        };
-        if let Err(refusal) = check_send(&send.kind, body.len(), attachments.len()) {
-            return self.fault(id, refusal.into());
+        let Send { id, conv, kind, body, attachments } = send;
+        let request = RequestId::new(id.as_str()).ok();
+        let draft = Draft { conv, from: self.link.party.clone(), id, kind, body, attachments };
+        match draft.submit(self.shared) {
+            Ok((send, reply)) => self.completions.add(Pending::Send { send: Box::new(send), reply }).await,
+            Err(fault) => self.fault(request, fault),
         }
-        let reply = self.shared.store.append(NewMessage {
-            conv: send.conv.clone(),
-            from: self.link.party.clone(),
-            id: send.id.clone(),
-            kind: send.kind.clone(),
-            body,
-            attachments: (!send.attachments.is_empty()).then_some(attachments),
-            at: clock::now(),
-        });
-        self.completions.add(Pending::Send { send: Box::new(send), reply, since }).await;
     }
 
     async fn mark(&mut self, conv: ConversationId, marks: Marks) {

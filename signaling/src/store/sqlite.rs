@@ -4,21 +4,23 @@
 //! the loss of power. One commit, and so one sync, is shared by all the transactions that wait for it: each is a savepoint of
 //! its own, and its answer is sent after the commit.
 
+mod attachments;
 mod calls;
 mod conversations;
+mod expiry;
 mod messages;
 mod schema;
 mod threads;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use rusqlite::Connection;
-use trunkline_signaling_api::CallState;
+use trunkline_signaling_api::{Attachment, CallState};
 use trunkline_signaling_core::call::{Input, Invitation};
-use trunkline_units::{CallId, ConversationId, UnixMillis, UserId};
+use trunkline_units::{AttachmentId, CallId, ConversationId, UnixMillis, UserId};
 
 use super::{
-    Appended, Bounds, CallChange, CallRules, Changes, Created, DueCalls, Marks, MembershipChange,
+    Appended, Bounds, CallChange, CallRules, Changes, ConversationChange, Created, DueCalls, Marks,
     MessagePage, NewConversation, NewMessage, Range, Reply, Roster, SessionState, Store, StoreError,
 };
 use threads::{Readers, Writer};
@@ -129,7 +131,7 @@ impl Store for SqliteStore {
         user: &UserId,
         bounds: Bounds,
         rules: CallRules,
-    ) -> Reply<MembershipChange> {
+    ) -> Reply<ConversationChange> {
         let (conv, actor, user) = (conv.clone(), actor.clone(), user.clone());
         self.write(move |db| conversations::add(db, &conv, &actor, &user, bounds, rules.now))
     }
@@ -140,9 +142,24 @@ impl Store for SqliteStore {
         actor: &UserId,
         user: &UserId,
         rules: CallRules,
-    ) -> Reply<MembershipChange> {
+    ) -> Reply<ConversationChange> {
         let (conv, actor, user) = (conv.clone(), actor.clone(), user.clone());
         self.write(move |db| conversations::remove(db, &conv, &actor, &user, &rules))
+    }
+
+    fn set_retention(
+        &self,
+        conv: &ConversationId,
+        actor: &UserId,
+        seconds: Option<u64>,
+    ) -> Reply<ConversationChange> {
+        let (conv, actor) = (conv.clone(), actor.clone());
+        self.write(move |db| conversations::set_retention(db, &conv, &actor, seconds))
+    }
+
+    fn check_member(&self, conv: &ConversationId, user: &UserId) -> Reply<()> {
+        let (conv, user) = (conv.clone(), user.clone());
+        self.read(move |db| conversations::check_member(db, &conv, &user))
     }
 
     fn session_state(&self, user: &UserId, members_max: usize) -> Reply<SessionState> {
@@ -176,8 +193,33 @@ impl Store for SqliteStore {
         self.write(move |db| messages::mark(db, &conv, &user, marks))
     }
 
-    fn expire(&self, before: UnixMillis, limit: u32) -> Reply<usize> {
-        self.write(move |db| messages::expire(db, before, limit))
+    fn expire(&self, now: UnixMillis, retention: Option<Duration>, limit: u32) -> Reply<usize> {
+        self.write(move |db| expiry::expire(db, now, retention, limit))
+    }
+
+    fn offer_attachment(
+        &self,
+        conv: &ConversationId,
+        user: &UserId,
+        attachment: Attachment,
+        at: UnixMillis,
+    ) -> Reply<()> {
+        let (conv, user) = (conv.clone(), user.clone());
+        self.write(move |db| attachments::offer(db, &conv, &user, &attachment, at))
+    }
+
+    fn attachment(&self, id: &AttachmentId, user: &UserId) -> Reply<Attachment> {
+        let (id, user) = (id.clone(), user.clone());
+        self.read(move |db| attachments::visible(db, &id, &user))
+    }
+
+    fn take_unreferenced(&self, before: UnixMillis, limit: u32) -> Reply<Vec<AttachmentId>> {
+        self.write(move |db| attachments::take(db, before, limit))
+    }
+
+    fn forget_attachments(&self, ids: &[AttachmentId]) -> Reply<()> {
+        let ids = ids.to_vec();
+        self.write(move |db| attachments::forget(db, &ids))
     }
 
     fn invite(&self, invitation: Invitation, rules: CallRules) -> Reply<CallChange> {

@@ -33,14 +33,14 @@ export async function openBrowser() {
 
 /** Somebody who has opened the page with a link that logs in. */
 export class Person {
-  /** `query` are the page's knobs: `{ relay: 1 }`. */
-  static async open(browser, server, user, { device, query = {} } = {}) {
+  /** `query` are the page's knobs: `{ relay: 1 }`. `url` is another way to the server, through a link that can be cut. */
+  static async open(browser, server, user, { device, query = {}, url = server.url } = {}) {
     const context = await browser.newContext({ viewport: { width: 900, height: 640 }, permissions: ['camera', 'microphone'] });
     await context.addInitScript({ path: PROBE });
     const page = await context.newPage();
     const person = new Person(page, user);
     const token = await server.token(user, ...(device ? ['--device', device] : []));
-    await page.goto(`${server.url}/?${new URLSearchParams({ capture: CAPTURE, ...query })}#token=${token}`);
+    await page.goto(`${url}/?${new URLSearchParams({ capture: CAPTURE, ...query })}#token=${token}`);
     await until(`${user} is logged in`, () => page.evaluate(() => window.trunkline?.session?.state === 'online'));
     return person;
   }

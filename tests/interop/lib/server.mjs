@@ -1,6 +1,6 @@
 // The real server binary, on ports that nobody else has, in a data directory of its own.
 import { spawn, execFile } from 'node:child_process';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -26,9 +26,12 @@ const DEFAULTS = {
 
 /** A running server. Start it with `Server.start`, and give it to `t.after(() => server.stop())`. */
 export class Server {
-  /** `settings` are environment variables without `TRUNKLINE_`: `{ SFU__ADVERTISE: '["127.0.0.1:9"]' }`. */
-  static async start(settings = {}) {
-    const dir = await mkdtemp(join(tmpdir(), 'trunkline-interop-'));
+  /**
+   * `settings` are environment variables without `TRUNKLINE_`: `{ SFU__ADVERTISE: '["127.0.0.1:9"]' }`. `dir` is the data
+   * directory that an earlier server was stopped with `keep` in.
+   */
+  static async start(settings = {}, { dir } = {}) {
+    dir ??= await mkdtemp(join(tmpdir(), 'trunkline-interop-'));
     const overrides = Object.entries(settings).map(([key, value]) => [`TRUNKLINE_${key}`, String(value)]);
     const env = { ...process.env, ...DEFAULTS, TRUNKLINE_DATA__DIR: dir, ...Object.fromEntries(overrides) };
     const server = new Server(dir, env);
@@ -80,6 +83,11 @@ export class Server {
     return stdout.trim();
   }
 
+  /** Another command of the binary, with this server's configuration; the process. It outlives the server. */
+  command(...args) {
+    return spawn(BINARY, args, { env: this.#env, stdio: ['ignore', 'pipe', 'pipe'] });
+  }
+
   /** A REST request as `user`; the answer's JSON. */
   async rest(user, method, path, body) {
     const headers = { authorization: `Bearer ${await this.token(user)}`, 'content-type': 'application/json' };
@@ -113,14 +121,25 @@ export class Server {
     return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)[1]) * 1024;
   }
 
-  /** Asks it to stop, waits until it has, and removes its data. Gives its exit code. */
-  async stop() {
+  /** The most memory that was resident since `forgetPeak`, in bytes: the kernel's own high-water mark. */
+  async peakBytes() {
+    const status = await readFile(`/proc/${this.pid}/status`, 'utf8');
+    return Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)[1]) * 1024;
+  }
+
+  /** From now on the peak is what is resident from now on. */
+  async forgetPeak() {
+    await writeFile(`/proc/${this.pid}/clear_refs`, '5');
+  }
+
+  /** Asks it to stop, waits until it has, and removes its data unless told to keep it. Gives its exit code. */
+  async stop({ keep = false } = {}) {
     this.#child.kill('SIGTERM');
     const how = await within(STOP_MS, 'the server stopped', this.#exited).catch((error) => {
       this.#child.kill('SIGKILL');
       throw error;
     });
-    await rm(this.dir, { recursive: true, force: true });
+    if (!keep) await rm(this.dir, { recursive: true, force: true });
     return how;
   }
 }

@@ -4,12 +4,13 @@ import { CallView } from './callview.js';
 import { newConversationDialog, ringDialog } from './dialogs.js';
 import { h, setText } from './dom.js';
 import { InCall } from './incall.js';
+import { ignoreStrayDrops } from './intake.js';
 import type { Knobs } from './knobs.js';
 import { listView, titleOf } from './list.js';
 import { faultWords, toast } from './parts.js';
 import { ThreadView } from './thread.js';
 import { ringTone } from './tones.js';
-import { clock, endWords } from './words.js';
+import { clock, endWords, uploadFault } from './words.js';
 
 /** A lost connection is not worth a word before it has been lost this long. */
 const BANNER_AFTER_MS = 900;
@@ -92,6 +93,14 @@ export class App {
       this.#render();
     }));
     on(session.on('outgoing', render));
+    on(session.on('upload', (upload) => {
+      const conversation = session.conversations.get(upload.conv);
+      // In the open conversation it says so itself.
+      if (upload.state === 'failed' && conversation && conversation !== this.#thread.conversation) {
+        toast(`${upload.name} was not sent to ${titleOf(conversation)}. ${uploadFault(upload.error?.code ?? '', faultWords(upload.error))}`, 'error');
+      }
+      this.#render();
+    }));
     on(session.on('gap', render));
     on(session.on('receipt', render));
     on(session.on('typing', ({ conversation, user }) => {
@@ -101,6 +110,7 @@ export class App {
     on(session.on('call', (call) => this.#callChanged(call)));
     on(session.on('fault', (error) => toast(faultWords(error), 'error')));
     on(session.on('refused', (error) => this.#refused(error, signOut)));
+    this.#stops.push(ignoreStrayDrops());
     const check = (): void => {
       if (document.visibilityState === 'visible') session.check();
     };

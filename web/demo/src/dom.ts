@@ -34,20 +34,30 @@ const ICONS = {
   clock: 'M12 4a8 8 0 1 0 0 16 8 8 0 0 0 0-16ZM12 8v4.3l2.8 1.7',
   alert: 'M12 4a8 8 0 1 0 0 16 8 8 0 0 0 0-16ZM12 8v4.8M12 15.8v.2',
   missed: 'M4 7l7 7 8.5-8.5M20 10.5v-5h-5',
+  attach: 'M19.5 11.2 12 18.7a4.6 4.6 0 0 1-6.5-6.5l7.8-7.8a3.1 3.1 0 0 1 4.4 4.4l-7.7 7.7a1.55 1.55 0 0 1-2.2-2.2l6.9-6.9',
+  pause: 'M9 6v12M15 6v12',
+  play: 'M8 5.2v13.6L18.8 12 8 5.2Z',
+  again: 'M19 12a7 7 0 1 1-2.2-5.1L19 9M19 4.5V9h-4.5',
+  download: 'M12 4v11M7.5 10.8 12 15.3l4.5-4.5M5 19.5h14',
+  trash: 'M5 7h14M10 7V4.8h4V7M7 7l.8 12.2h8.4L17 7M10.3 10.5v5.5M13.7 10.5v5.5',
+  file: 'M7 3.5h6.5L18 8v11a1.5 1.5 0 0 1-1.5 1.5h-9.5A1.5 1.5 0 0 1 5.5 19V5A1.5 1.5 0 0 1 7 3.5ZM13.2 3.8V8.3h4.5',
+  photo: 'M5.5 4.5h13a2 2 0 0 1 2 2v11a2 2 0 0 1-2 2h-13a2 2 0 0 1-2-2v-11a2 2 0 0 1 2-2ZM4 16.5l4.7-4.5 3.6 3.4 2.7-2.5 5 4.6M15.6 9.6v.2',
+  next: 'M9.5 5 16 12l-6.5 7',
   speaker: 'M4.5 9.5v5h3.5l4.5 4v-13l-4.5 4H4.5ZM16 9a4 4 0 0 1 0 6M18.5 6.5a8 8 0 0 1 0 11',
 } as const;
 
 export type IconName = keyof typeof ICONS;
 
+/** The same for drawings. */
+export function svg<K extends keyof SVGElementTagNameMap>(tag: K, props: Record<string, string | number> = {}, ...children: Node[]): SVGElementTagNameMap[K] {
+  const element = document.createElementNS('http://www.w3.org/2000/svg', tag);
+  for (const [name, value] of Object.entries(props)) element.setAttribute(name, String(value));
+  element.append(...children);
+  return element;
+}
+
 export function icon(name: IconName): SVGSVGElement {
-  const svg = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
-  svg.setAttribute('viewBox', '0 0 24 24');
-  svg.setAttribute('class', `icon icon-${name}`);
-  svg.setAttribute('aria-hidden', 'true');
-  const path = document.createElementNS('http://www.w3.org/2000/svg', 'path');
-  path.setAttribute('d', ICONS[name]);
-  svg.append(path);
-  return svg;
+  return svg('svg', { viewBox: '0 0 24 24', class: `icon icon-${name}`, 'aria-hidden': 'true' }, svg('path', { d: ICONS[name] }));
 }
 
 /**

@@ -3,7 +3,7 @@ import type { Conversation, Session } from '@trunkline/sdk';
 import { coalesced, h, icon, reconcile, setText } from './dom.js';
 import { logo } from './login.js';
 import { avatar } from './parts.js';
-import { callLine, isOutcome, listTime, names } from './words.js';
+import { callLine, filesWords, isOutcome, listTime, names } from './words.js';
 
 /** What a conversation is called for this person. */
 export function titleOf(conversation: Conversation): string {
@@ -12,17 +12,23 @@ export function titleOf(conversation: Conversation): string {
 
 /** When something last happened; a conversation just made counts as new. */
 function lastActivity(conversation: Conversation): number {
-  return Math.max(conversation.messages.at(-1)?.at ?? 0, conversation.outgoing.at(-1)?.at ?? 0);
+  return Math.max(conversation.messages.at(-1)?.at ?? 0, conversation.outgoing.at(-1)?.at ?? 0, conversation.parcels.at(-1)?.at ?? 0);
 }
 
 function preview(conversation: Conversation, me: string): string {
   const waiting = conversation.outgoing.at(-1);
+  const parcel = conversation.parcels.at(-1);
+  if (parcel && parcel.at >= (waiting?.at ?? conversation.messages.at(-1)?.at ?? 0)) {
+    const failed = parcel.uploads.some((upload) => upload.state === 'failed');
+    return `${failed ? 'Not sent' : 'Sending'}: ${filesWords(parcel.uploads)}`;
+  }
   const message = waiting ?? conversation.messages.at(-1);
   if (!message) return conversation.lastSeq > 0 ? '' : 'No messages yet';
   if (message.kind === 'call' && isOutcome(message.body)) return callLine(message.body, me, titleOf(conversation)).text;
   const text = (message.body as { text?: unknown } | null)?.text;
   const mine = waiting !== undefined || ('user' in message && message.user === me);
-  return `${mine ? 'You: ' : ''}${typeof text === 'string' ? text : 'Attachment'}`;
+  const files = 'user' in message ? message.attachments : message.shown;
+  return `${mine ? 'You: ' : ''}${typeof text === 'string' && text ? text : filesWords(files ?? []) || 'Attachment'}`;
 }
 
 export interface ListActions {

@@ -4,6 +4,7 @@ import { App } from './app.js';
 import { readKnobs, takeToken } from './knobs.js';
 import { loginView } from './login.js';
 import './style.css';
+import './media.css';
 
 /** For tests and for trying things out in the browser's console; see `web/README.md`. */
 export interface TrunklineHandle {
@@ -55,12 +56,19 @@ function signIn(token: string): void {
   session.connect();
 }
 
+/** Nothing of one person is left for the next. */
+function forget(): void {
+  for (const key of ['trunkline.outbox', 'trunkline.uploads']) sessionStorage.removeItem(key);
+}
+
 function signOut(notice?: string): void {
   const leaving = app;
   app = undefined;
   sessionStorage.removeItem(TOKEN);
-  sessionStorage.removeItem('trunkline.outbox');
+  // What is still on its way is given up, on the server too, before the right to do so is gone.
+  leaving?.session.uploads.clear();
   leaving?.close();
+  forget();
   root.replaceChildren(loginView(signIn, notice));
 }
 
@@ -68,7 +76,7 @@ function signOut(notice?: string): void {
 const { token: linked, rest } = takeToken(location.hash);
 if (linked) history.replaceState(null, '', location.pathname + location.search + rest);
 const token = linked ?? sessionStorage.getItem(TOKEN);
-if (linked && linked !== sessionStorage.getItem(TOKEN)) sessionStorage.removeItem('trunkline.outbox');
+if (linked && linked !== sessionStorage.getItem(TOKEN)) forget();
 if (token) signIn(token);
 else root.replaceChildren(loginView(signIn));
 // A second link opened in the same window signs in as somebody else.

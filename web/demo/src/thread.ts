@@ -1,8 +1,14 @@
 /** One conversation: what was said, and a place to say more. */
-import type { Call, Conversation, Outgoing, Session, WireMessage } from '@trunkline/sdk';
+import type { Attachment, Call, Conversation, Outgoing, Parcel, Session, WireMessage } from '@trunkline/sdk';
+import { attachmentViews } from './attachments.js';
 import { coalesced, h, icon, reconcile, setIcon, setText, type IconName } from './dom.js';
+import { fullView } from './fullview.js';
+import { intake, sendFiles } from './intake.js';
+import { MediaKit } from './kit.js';
 import { titleOf } from './list.js';
 import { avatar, faultWords, toast } from './parts.js';
+import { Recorder, recordingName, type Recording } from './recorder.js';
+import { parcelView } from './sending.js';
 import { callLine, dayWords, isOutcome, markWords, names, timeWords } from './words.js';
 
 export interface ThreadActions {
@@ -19,7 +25,8 @@ type Line =
   | { key: string; type: 'day'; at: number }
   | { key: string; type: 'gap' }
   | { key: string; type: 'message'; message: WireMessage; first: boolean }
-  | { key: string; type: 'outgoing'; message: Outgoing };
+  | { key: string; type: 'outgoing'; message: Outgoing }
+  | { key: string; type: 'parcel'; parcel: Parcel };
 
 const TYPING_SHOWN_MS = 5_000;
 /** A message of the same person within this long joins the one before. */
@@ -44,7 +51,12 @@ function lines(conversation: Conversation): Line[] {
     out.push({ key: message.id + message.user, type: 'message', message, first });
     before = message;
   }
-  for (const message of conversation.outgoing) out.push({ key: `out ${message.id}`, type: 'outgoing', message });
+  // What is on its way stands in the order in which it was sent.
+  const going = [
+    ...conversation.outgoing.map((message) => ({ at: message.at, line: { key: `out ${message.id}`, type: 'outgoing', message } as Line })),
+    ...conversation.parcels.map((parcel) => ({ at: parcel.at, line: { key: `parcel ${parcel.id}`, type: 'parcel', parcel } as Line })),
+  ].sort((a, b) => a.at - b.at);
+  out.push(...going.map(({ line }) => line));
   return out;
 }
 
@@ -69,7 +81,10 @@ export class ThreadView {
   readonly #field = h('textarea', {
     id: 'composer', rows: 1, placeholder: 'Write a message', enterkeyhint: 'send', autocomplete: 'off',
   });
+  readonly #sendButton = h('button', { type: 'submit', class: 'button primary send', 'aria-label': 'Send', title: 'Send' }, icon('send'));
   readonly #composer: HTMLFormElement;
+  readonly #kit: MediaKit;
+  readonly #recorder: Recorder;
   readonly #empty: HTMLElement;
   readonly #drafts = new Map<string, string>();
 
@@ -78,6 +93,23 @@ export class ThreadView {
     this.#actions = actions;
     this.#voice = h('button', { type: 'button', class: 'icon-button', title: 'Call', 'aria-label': 'Call', onclick: () => this.#call(false) }, icon('phone'));
     this.#video = h('button', { type: 'button', class: 'icon-button', title: 'Call with video', 'aria-label': 'Call with video', onclick: () => this.#call(true) }, icon('video'));
+    this.#kit = new MediaKit(session);
+    this.#kit.openPhoto = (attachment) => this.conversation && fullView(this.#kit, this.conversation, attachment);
+    session.on('upload', (upload) => {
+      if (upload.state === 'ready') this.#kit.settled(upload);
+    });
+    this.#recorder = new Recorder({
+      active: (on) => {
+        this.#composer.classList.toggle('recording', on);
+        if (!on) this.#showButtons();
+      },
+      send: (recording) => this.#sendVoice(recording),
+    });
+    this.element = h('section', { class: 'thread', 'aria-label': 'Conversation' });
+    const files = intake(this.element, this.#field, () => this.conversation !== undefined, (chosen) => {
+      if (this.conversation) sendFiles(session, this.conversation, chosen);
+      this.#toEnd();
+    });
     this.#composer = h('form', {
       class: 'composer',
       onsubmit: (event: SubmitEvent) => {
@@ -85,8 +117,7 @@ export class ThreadView {
         this.#send();
       },
     },
-    h('label', { for: 'composer', class: 'hidden' }, 'Message'), this.#field,
-    h('button', { type: 'submit', class: 'button primary send', 'aria-label': 'Send', title: 'Send' }, icon('send')));
+    files.button, h('label', { for: 'composer', class: 'hidden' }, 'Message'), this.#field, this.#recorder.button, this.#sendButton, this.#recorder.bar);
     this.#field.addEventListener('keydown', (event) => {
       if (event.key === 'Enter' && !event.shiftKey && !event.isComposing) {
         event.preventDefault();
@@ -95,6 +126,7 @@ export class ThreadView {
     });
     this.#field.addEventListener('input', () => {
       this.#grow();
+      this.#showButtons();
       if (this.#field.value) this.conversation?.typing();
     });
     this.#bottom.addEventListener('scroll', () => {
@@ -103,21 +135,27 @@ export class ThreadView {
     });
     document.addEventListener('visibilitychange', () => this.#markRead());
     this.#empty = h('div', { class: 'thread-empty' }, icon('chat'), h('p', {}, 'Choose a conversation, or start a new one.'));
-    this.element = h('section', { class: 'thread', 'aria-label': 'Conversation' },
+    this.element.append(
       h('header', { class: 'thread-head' },
         h('button', { type: 'button', class: 'icon-button back', 'aria-label': 'Back to conversations', onclick: () => actions.back() }, icon('back')),
         this.#face, h('div', { class: 'thread-names' }, this.#title, this.#subtitle), this.#voice, this.#video),
-      this.#banner, this.#bottom, this.#composer, this.#empty);
+      this.#banner, this.#bottom, this.#composer, files.target, this.#empty);
+    this.#showButtons();
     this.#render();
   }
 
   open(conversation: Conversation | undefined): void {
     if (this.conversation) this.#drafts.set(this.conversation.id, this.#field.value);
+    if (this.#recorder.active && conversation !== this.conversation) {
+      this.#recorder.cancel();
+      toast('The voice note was not sent: you went to another conversation.');
+    }
     this.conversation = conversation;
     this.#typing.clear();
     this.#log.replaceChildren();
     this.#field.value = this.#drafts.get(conversation?.id ?? '') ?? '';
     this.#grow();
+    this.#showButtons();
     this.#render();
     this.#bottom.scrollTop = this.#bottom.scrollHeight;
     // On a phone the keyboard would cover what was just opened.
@@ -194,20 +232,23 @@ export class ThreadView {
     switch (line.type) {
       case 'day': return h('div', { class: 'day' }, h('span', {}, dayWords(line.at, Date.now())));
       case 'gap': return h('div', { class: 'day' }, h('span', {}, 'Older messages here have expired'));
-      case 'outgoing': return this.#bubble(line.message.body, line.message.at, true);
+      case 'outgoing': return this.#bubble(line.message.body, line.message.shown ?? [], line.message.at, true);
+      case 'parcel': return parcelView(this.#kit, line.parcel);
       case 'message': return isOutcome(line.message.body) && line.message.kind === 'call'
         ? this.#callLine(conversation, line.message)
-        : this.#bubble(line.message.body, line.message.at, line.message.user === this.#session.user, line.message.user);
+        : this.#bubble(line.message.body, line.message.attachments ?? [], line.message.at, line.message.user === this.#session.user, line.message.user);
     }
   }
 
-  #bubble(body: unknown, at: number, mine: boolean, user?: string): HTMLElement {
+  #bubble(body: unknown, attachments: readonly Attachment[], at: number, mine: boolean, user?: string): HTMLElement {
     const text = (body as { text?: unknown } | null)?.text;
-    const words = typeof text === 'string' ? text : 'This message can not be shown here.';
-    const alone = /^(\p{Extended_Pictographic}|\p{Emoji_Component}|\s){1,12}$/u.test(words) && /\p{Extended_Pictographic}/u.test(words);
+    const media = attachments.length > 0;
+    const words = typeof text === 'string' && (text !== '' || media) ? text : 'This message can not be shown here.';
+    const alone = !media && /^(\p{Extended_Pictographic}|\p{Emoji_Component}|\s){1,12}$/u.test(words) && /\p{Extended_Pictographic}/u.test(words);
+    const kind = media ? ` media${words ? ' worded' : ''}` : alone ? ' emoji' : '';
     return h('div', { class: `message ${mine ? 'mine' : 'theirs'}` },
       !mine && user !== undefined && h('span', { class: 'author' }, user),
-      h('div', { class: `bubble${alone ? ' emoji' : ''}` }, h('p', {}, words),
+      h('div', { class: `bubble${kind}` }, ...attachmentViews(this.#kit, attachments), words !== '' && h('p', {}, words),
         h('span', { class: 'meta' }, h('time', { datetime: new Date(at).toISOString() }, timeWords(at)), mine && h('span', { class: 'mark', role: 'img' }))));
   }
 
@@ -255,9 +296,35 @@ export class ThreadView {
     this.conversation.send(text);
     this.#field.value = '';
     this.#grow();
+    this.#showButtons();
+    this.#toEnd();
+  }
+
+  #sendVoice({ blob, waveform, seconds }: Recording): void {
+    const { conversation } = this;
+    if (!conversation) return;
+    try {
+      const parcel = conversation.sendFile(blob, { kind: 'voice', name: recordingName(blob.type, new Date()) });
+      this.#kit.keepSketch(parcel.uploads[0]!, { waveform, seconds });
+    } catch (error) {
+      toast(faultWords(error), 'error');
+    }
+    this.#toEnd();
+    this.#recorder.button.focus({ preventScroll: true });
+  }
+
+  /** Shows the newest, where the person has just put something. */
+  #toEnd(): void {
     this.#bottom.scrollTop = this.#bottom.scrollHeight;
     this.#render();
     this.#bottom.scrollTop = this.#bottom.scrollHeight;
+  }
+
+  /** Words to send want a button to send them; without words, that is the place to record some. */
+  #showButtons(): void {
+    const words = this.#field.value.trim() !== '';
+    this.#sendButton.hidden = !words;
+    this.#recorder.button.hidden = words;
   }
 
   #grow(): void {

@@ -1,4 +1,5 @@
 /** Everything that the page says, where saying it takes thought. Pure. */
+import { sizeWords } from '@trunkline/sdk';
 
 /** `1:05`, `1:02:03`. */
 export function clock(seconds: number): string {
@@ -137,4 +138,109 @@ export function columnsFor(count: number, width: number, height: number): number
     if (tile > bestArea + 1) [best, bestArea] = [columns, tile];
   }
   return best;
+}
+
+// ——— files
+
+/** What a message with files is called where there is room for a line: `Photo`, `3 photos`, `Voice note · 0:12`, `plan.pdf`. */
+export function filesWords(files: readonly { kind: string; name?: string | null | undefined; duration_ms?: number | null | undefined }[]): string {
+  const photos = files.filter((file) => file.kind === 'photo').length;
+  const [first] = files;
+  if (!first) return '';
+  if (photos === files.length) return photos === 1 ? 'Photo' : `${photos} photos`;
+  if (files.length > 1) return `${files.length} files`;
+  if (first.kind !== 'voice') return first.name || 'File';
+  return first.duration_ms ? `Voice note · ${clock(first.duration_ms / 1000)}` : 'Voice note';
+}
+
+/** `1.2 of 3.4 MB`; the unit once if it is the same. */
+export function progressWords(sent: number, total: number): string {
+  const [a, b] = [sizeWords(sent), sizeWords(total)];
+  const [value, unit] = a.split(' ');
+  return b.endsWith(` ${unit}`) ? `${value} of ${b}` : `${a} of ${b}`;
+}
+
+interface Going {
+  state: string;
+  waiting: 'network' | 'server' | undefined;
+  needsFile: boolean;
+  progress: { sent: number; total: number };
+}
+
+/** How an upload is, in a few words; that it failed, and why, takes more and is said elsewhere. */
+export function uploadWords(upload: Going): string {
+  if (upload.waiting) return upload.waiting === 'network' ? 'Waiting for the network…' : 'The server is busy. Trying again…';
+  const { sent, total } = upload.progress;
+  switch (upload.state) {
+    case 'queued': return sent > 0 ? progressWords(sent, total) : 'Waiting for its turn…';
+    case 'granting': return 'Starting…';
+    case 'uploading': return progressWords(sent, total);
+    case 'paused': return upload.needsFile ? 'Choose the file again to go on' : sent > 0 ? `Paused at ${progressWords(sent, total)}` : 'Paused';
+    case 'processing': return 'Almost there…';
+    case 'ready': return 'Uploaded';
+    case 'failed': return 'Not sent';
+    default: return '';
+  }
+}
+
+const UPLOAD_FAULTS: Record<string, string> = {
+  quota_exceeded: 'There is no room left for your files here.',
+  unreadable: 'The file cannot be read any more. It may have been moved or changed.',
+  gone: 'The server does not have this file any more.',
+  not_found: 'The server does not have this file any more.',
+  disk_full: 'The server has no room left.',
+  damaged: 'This file is damaged: it ends or breaks in the middle.',
+  not_audio: 'There is no sound in this recording.',
+  too_many_pixels: 'This picture has too many pixels.',
+  too_many_scans: 'This picture is built in a way that the server does not accept.',
+  too_complex: 'This picture is built in a way that the server does not accept.',
+  too_many_frames: 'This animation is too long.',
+  too_long: 'This recording is too long.',
+  too_much_memory: 'This picture takes too much to open.',
+  too_much_time: 'This picture takes too long to open.',
+};
+
+/** Why an upload failed, by the code; `text` is what to say of codes not known here. */
+export function uploadFault(code: string, text: string): string {
+  return UPLOAD_FAULTS[code] ?? text;
+}
+
+const TONES: [string, RegExp][] = [
+  ['red', /^(pdf|ps|eps)$/],
+  ['blue', /^(docx?|odt|rtf|txt|md|pages|tex|epub)$/],
+  ['green', /^(xlsx?|ods|csv|tsv|numbers)$/],
+  ['orange', /^(pptx?|odp|key)$/],
+  ['amber', /^(zip|gz|tgz|bz2|xz|zst|7z|rar|tar|dmg|iso|deb|rpm|apk)$/],
+  ['pink', /^(mp4|m4v|mov|webm|mkv|avi)$/],
+  ['violet', /^(mp3|m4a|aac|flac|ogg|opus|wav|mid)$/],
+  ['teal', /^(heic|heif|svg|tiff?|psd|ai|raw|dng|jpe?g|png|gif|webp|avif|bmp)$/],
+];
+
+/** The letters and the colour by which a file is told from others at a glance. */
+export function fileBadge(name: string, type: string): { label: string; tone: string } {
+  const dotted = /\.([A-Za-z0-9]{1,5})$/.exec(name)?.[1]?.toLowerCase();
+  const known = dotted ?? /^(?:audio|video|image|application)\/(?:x-)?([a-z0-9]{2,4})$/.exec(type)?.[1] ?? '';
+  return { label: known.slice(0, 4).toUpperCase(), tone: TONES.find(([, names]) => names.test(known))?.[0] ?? 'grey' };
+}
+
+/** How many photos stand in each row of an album: two in a row are large, three are small, and large ones come first. */
+export function albumRows(count: number): number[] {
+  if (count <= 1) return count === 1 ? [1] : [];
+  if (count === 3) return [1, 2];
+  if (count === 2 || count === 4) return Array<number>(count / 2).fill(2);
+  const rows: number[] = [];
+  const pairs = (3 - (count % 3)) % 3;
+  for (let left = count; left > 0;) {
+    const row = rows.length < pairs ? 2 : 3;
+    rows.push(row);
+    left -= row;
+  }
+  return rows;
+}
+
+/** What is chosen together: photos make albums of at most `most`, everything else stands alone. */
+export function messagesOf<T>(files: readonly T[], isPhoto: (file: T) => boolean, most: number): T[][] {
+  const photos = files.filter(isPhoto);
+  const albums = Array.from({ length: Math.ceil(photos.length / most) }, (_, i) => photos.slice(i * most, (i + 1) * most));
+  return [...albums, ...files.filter((file) => !isPhoto(file)).map((file) => [file])];
 }

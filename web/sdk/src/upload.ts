@@ -83,6 +83,8 @@ export interface UploadPort {
 const RESTARTS_MAX = 2;
 /** A grant that ends within this is not begun with. */
 const GRANT_MARGIN_MS = 5_000;
+/** The server is asked what has become of an upload at most this often, should it not wait itself. */
+const POLL_EVERY_MS = 1_000;
 /** Statuses that say 'not now'. */
 const LATER = new Set([408, 409, 423, 425, 429]);
 
@@ -200,6 +202,11 @@ export class Upload extends Emitter<UploadEvents> {
     return true;
   }
 
+  /** The bytes, wherever this device has them: for showing what an earlier page began. */
+  async load(): Promise<Blob | undefined> {
+    return (this.file ??= await this.#port.bytes(this.record.key));
+  }
+
   // What follows is for all uploads together.
 
   /** @internal There is a place for it, or it needs none. */
@@ -248,12 +255,12 @@ export class Upload extends Emitter<UploadEvents> {
   async #step(signal: AbortSignal): Promise<void> {
     const { record } = this;
     if (!record.whole) {
-      this.file ??= await this.#port.bytes(record.key);
+      const file = await this.load();
       if (signal.aborted) return;
-      if (!this.file) return this.#askForFile();
+      if (!file) return this.#askForFile();
       if (record.url === undefined) await this.#ensureGrant(signal);
       if (signal.aborted) return;
-      await this.#transfer(this.file, signal);
+      await this.#transfer(file, signal);
       record.whole = true;
       this.#sent = record.bytes;
     }
@@ -311,6 +318,7 @@ export class Upload extends Emitter<UploadEvents> {
       const stop = (): void => asking.abort();
       signal.addEventListener('abort', stop);
       this.#nudge = stop;
+      const asked = Date.now();
       let status: UploadStatus;
       try {
         status = await this.#port.status(record.url!, record.grant ?? '', asking.signal);
@@ -333,6 +341,8 @@ export class Upload extends Emitter<UploadEvents> {
         record.whole = undefined;
         return this.#enqueue(true);
       }
+      // A server that answers at once (it is about to stop, or something between cuts the waiting short) is not asked in a loop.
+      if (Date.now() - asked < POLL_EVERY_MS) await this.#rest(POLL_EVERY_MS, signal);
     }
   }
 
@@ -354,6 +364,11 @@ export class Upload extends Emitter<UploadEvents> {
 
   #wait(fault: RequestError, attempt: number, signal: AbortSignal): Promise<void> {
     this.#setWaiting(fault.code === 'disconnected' ? 'network' : 'server');
+    return this.#rest(fault.retryMs ?? retryDelay(attempt, () => this.#port.random()), signal);
+  }
+
+  /** Waits, unless hurried or stopped. */
+  #rest(ms: number, signal: AbortSignal): Promise<void> {
     return new Promise((done) => {
       const end = (): void => {
         clearTimeout(timer);
@@ -361,7 +376,7 @@ export class Upload extends Emitter<UploadEvents> {
         this.#nudge = undefined;
         done();
       };
-      const timer = setTimeout(end, fault.retryMs ?? retryDelay(attempt, () => this.#port.random()));
+      const timer = setTimeout(end, ms);
       signal.addEventListener('abort', end);
       this.#nudge = end;
     });

@@ -27,7 +27,8 @@ struct Meta {
 impl Meta {
     fn read(folder: &Path) -> Result<Meta, BlobError> {
         let text = fs::read(folder.join("meta")).map_err(super::absent)?;
-        serde_json::from_slice(&text).map_err(|fault| BlobError::Internal(format!("an upload's meta: {fault}")))
+        serde_json::from_slice(&text)
+            .map_err(|fault| BlobError::Internal(format!("an upload's meta: {fault}")))
     }
 }
 
@@ -169,7 +170,9 @@ impl Folder {
         let mut swept = 0;
         for entry in fs::read_dir(&self.parts)? {
             let folder = entry?.path();
-            let Ok(done) = fs::metadata(folder.join("done")).and_then(|done| done.modified()) else { continue };
+            let Ok(done) = fs::metadata(folder.join("done")).and_then(|done| done.modified()) else {
+                continue;
+            };
             if done.elapsed().is_ok_and(|age| age > DONE_KEPT) && self.disk.remove_tree(&folder).is_ok() {
                 swept += 1;
             }

@@ -33,7 +33,8 @@ impl Session {
                 continue;
             }
             let held = lock.metadata()?;
-            if fs::metadata(&folder).is_ok_and(|there| (there.dev(), there.ino()) == (held.dev(), held.ino())) {
+            if fs::metadata(&folder).is_ok_and(|there| (there.dev(), there.ino()) == (held.dev(), held.ino()))
+            {
                 return Ok(Session { folder, _lock: lock });
             }
         }

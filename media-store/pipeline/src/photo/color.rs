@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use moxcms::{
-    Chromaticity, ColorPrimaries, ColorProfile, DataColorSpace, ParsingOptions, RenderingIntent, ToneReprCurve,
-    Transform8BitExecutor, TransformOptions, XyY,
+    Chromaticity, ColorPrimaries, ColorProfile, DataColorSpace, ParsingOptions, RenderingIntent,
+    ToneReprCurve, Transform8BitExecutor, TransformOptions, XyY,
 };
 
 use super::pixels::Layout;
@@ -98,7 +98,9 @@ impl Conversion {
         match self {
             Conversion::None => to.copy_from_slice(from),
             Conversion::Table { transform, .. } => {
-                transform.transform(from, to).expect("as many pixels in as out, in the layouts it was made for");
+                transform
+                    .transform(from, to)
+                    .expect("as many pixels in as out, in the layouts it was made for");
             }
             Conversion::Inks => {
                 for (inks, rgb) in from.chunks_exact(4).zip(to.chunks_exact_mut(3)) {

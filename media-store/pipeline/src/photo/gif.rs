@@ -71,15 +71,22 @@ struct Walked {
 fn walk(input: &[u8], limits: &Limits) -> Result<Walked, Refusal> {
     let mut rest = input;
     let cut = || damaged("a GIF that is cut off");
-    let Some(&[.., w1, w2, h1, h2, flags, _, _]) = take(&mut rest, 13).and_then(|head| head.first_chunk::<13>())
+    let Some(&[.., w1, w2, h1, h2, flags, _, _]) =
+        take(&mut rest, 13).and_then(|head| head.first_chunk::<13>())
     else {
         return Err(cut());
     };
     let width = u32::from(u16::from_le_bytes([w1, w2]));
     let height = u32::from(u16::from_le_bytes([h1, h2]));
     limits.check_size(width, height, 1)?;
-    let mut it =
-        Walked { width, height, frames: 0, first_pixels: 0, first_end: 0, kept: Vec::with_capacity(input.len()) };
+    let mut it = Walked {
+        width,
+        height,
+        frames: 0,
+        first_pixels: 0,
+        first_end: 0,
+        kept: Vec::with_capacity(input.len()),
+    };
     take(&mut rest, table_bytes(flags)).ok_or_else(cut)?;
     it.kept.extend(&input[..input.len() - rest.len()]);
     for _ in 0..BLOCKS {

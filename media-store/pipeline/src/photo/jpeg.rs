@@ -244,9 +244,11 @@ impl<'a> Icc<'a> {
     fn assemble(mut self) -> Option<Vec<u8>> {
         self.pieces.sort_by_key(|(number, ..)| *number);
         let count = self.pieces.len();
-        let whole = self.pieces.iter().enumerate().all(|(i, (number, of, _))| {
-            usize::from(*number) == i + 1 && usize::from(*of) == count
-        });
+        let whole = self
+            .pieces
+            .iter()
+            .enumerate()
+            .all(|(i, (number, of, _))| usize::from(*number) == i + 1 && usize::from(*of) == count);
         (whole && count > 0 && self.bytes <= PROFILE_BYTES)
             .then(|| self.pieces.iter().flat_map(|(.., data)| data.iter().copied()).collect())
     }
@@ -264,7 +266,8 @@ impl Frame {
         let height = u32::from(u16::from_be_bytes([*h1, *h2]));
         let width = u32::from(u16::from_be_bytes([*w1, *w2]));
         limits.check_size(width, height, 1)?;
-        let decodable = matches!(segment.marker, 0xc0..=0xc2) && *precision == 8 && matches!(count, 1 | 3 | 4);
+        let decodable =
+            matches!(segment.marker, 0xc0..=0xc2) && *precision == 8 && matches!(count, 1 | 3 | 4);
         if !decodable {
             return Err(Refusal::new(Code::NotAnImage, "a kind of JPEG that only special software decodes"));
         }
@@ -339,7 +342,8 @@ fn decode_with(clean: &[u8], frame: &Frame, strict: bool) -> Result<Pixels, Refu
         .set_strict_mode(strict)
         .jpeg_set_out_colorspace(space);
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(clean), options);
-    let mut data = decoder.decode().map_err(|error| damaged(&format!("a JPEG that cannot be decoded: {error}")))?;
+    let mut data =
+        decoder.decode().map_err(|error| damaged(&format!("a JPEG that cannot be decoded: {error}")))?;
     if layout == Layout::Cmyk {
         to_inks(&mut data, ycck, frame.adobe.is_some());
     }

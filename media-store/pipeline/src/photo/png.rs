@@ -159,8 +159,8 @@ fn original(input: &[u8], profile: &Profile) -> Original {
     let mut out = SIGNATURE.to_vec();
     for (kind, _, whole) in (Chunks { rest: &input[SIGNATURE.len()..] }) {
         match &kind {
-            b"IHDR" | b"PLTE" | b"tRNS" | b"IDAT" | b"acTL" | b"fcTL" | b"fdAT" | b"gAMA" | b"cHRM" | b"sRGB"
-            | b"cICP" => out.extend(whole),
+            b"IHDR" | b"PLTE" | b"tRNS" | b"IDAT" | b"acTL" | b"fcTL" | b"fdAT" | b"gAMA" | b"cHRM"
+            | b"sRGB" | b"cICP" => out.extend(whole),
             b"iCCP" => {
                 if let Profile::Icc(_) = profile {
                     let Some(icc) = profile.sanitised() else { return Original::Encode };
@@ -216,7 +216,7 @@ fn stored(data: &[u8]) -> Vec<u8> {
 pub(super) fn decode(clean: &[u8]) -> Result<Pixels, Refusal> {
     let mut decoder = png::Decoder::new_with_limits(Cursor::new(clean), png::Limits { bytes: BUFFERS });
     decoder.set_transformations(Transformations::EXPAND);
-    let mut reader = decoder.read_info().map_err(failed)?;
+    let mut reader = decoder.read_info().map_err(|error| failed(&error))?;
     let (width, height) = reader.info().size();
     let (colour, depth) = reader.output_color_type();
     let layout = match colour {
@@ -230,7 +230,7 @@ pub(super) fn decode(clean: &[u8]) -> Result<Pixels, Refusal> {
     let mut data = vec![0; stride * height as usize];
     let mut narrow = vec![0; stride];
     let mut next = 0;
-    while let Some(row) = reader.next_interlaced_row().map_err(failed)? {
+    while let Some(row) = reader.next_interlaced_row().map_err(|error| failed(&error))? {
         let samples = row.data().len() >> usize::from(wide);
         let Some(line) = narrow.get_mut(..samples) else { return Err(damaged("a PNG with a row too long")) };
         if wide {
@@ -261,6 +261,6 @@ fn to_8_bits(from: &[u8], to: &mut [u8]) {
     }
 }
 
-fn failed(error: DecodingError) -> Refusal {
+fn failed(error: &DecodingError) -> Refusal {
     damaged(&format!("a PNG that cannot be decoded: {error}"))
 }

@@ -51,7 +51,8 @@ pub(super) fn shrink(pixels: &Pixels, width: u32, height: u32) -> Result<Pixels,
 /// Rows of the result to make at a time.
 fn band_rows(pixels: &Pixels, scale: f64) -> u32 {
     // Intermediate rows are as wide as the source. With opacity, the rows of the source are copied as well.
-    let per_row = pixels.stride() as f64 * if pixels.layout().has_alpha() { 1.0 + scale.max(1.0) } else { 1.0 };
+    let per_row =
+        pixels.stride() as f64 * if pixels.layout().has_alpha() { 1.0 + scale.max(1.0) } else { 1.0 };
     (BAND_BYTES as f64 / per_row).max(16.0) as u32
 }
 

@@ -98,7 +98,12 @@ impl Source {
     /// # Errors
     ///
     /// `not_an_image`, `damaged`, and each limit that a header alone tells.
-    pub(super) fn read(input: &[u8], original: bool, animated: bool, limits: &Limits) -> Result<Source, Refusal> {
+    pub(super) fn read(
+        input: &[u8],
+        original: bool,
+        animated: bool,
+        limits: &Limits,
+    ) -> Result<Source, Refusal> {
         let want = Want { original, animated };
         match Format::of(input) {
             Some(Format::Jpeg) => jpeg::read(input, want, limits),
@@ -115,13 +120,17 @@ impl Source {
     ///
     /// `damaged`, `not_an_image` for a kind of its format that is not decoded.
     pub(super) fn decode(&self) -> Result<Pixels, Refusal> {
-        match (self.format, &self.detail) {
-            (Format::Jpeg, Detail::Jpeg(frame)) => jpeg::decode(&self.clean, frame),
-            (Format::Png, _) => png::decode(&self.clean),
-            (Format::Gif, _) => gif::decode(&self.clean),
-            (Format::WebP, _) => webp::decode(&self.clean),
-            (Format::Jpeg, Detail::Other) => Err(damaged("a JPEG has no frame")),
+        let pixels = match (&self.detail, self.format) {
+            (Detail::Jpeg(frame), _) => jpeg::decode(&self.clean, frame)?,
+            (Detail::Other, Format::Png) => png::decode(&self.clean)?,
+            (Detail::Other, Format::Gif) => gif::decode(&self.clean)?,
+            (Detail::Other, _) => webp::decode(&self.clean)?,
+        };
+        // What was counted and bounded is what was decoded.
+        if (pixels.width(), pixels.height()) != (self.width, self.height) {
+            return Err(damaged("a picture of another size than its header says"));
         }
+        Ok(pixels)
     }
 
     /// Whether it moves.

@@ -25,9 +25,9 @@ struct Chunks<'a> {
 }
 
 impl<'a> Iterator for Chunks<'a> {
-    type Item = ([u8; 4], &'a [u8]);
+    type Item = Chunk<'a>;
 
-    fn next(&mut self) -> Option<Self::Item> {
+    fn next(&mut self) -> Option<Chunk<'a>> {
         let kind = *self.rest.first_chunk()?;
         let length = u32::from_le_bytes(*self.rest.get(4..)?.first_chunk()?) as usize;
         let body = self.rest.get(8..8_usize.checked_add(length)?)?;
@@ -81,9 +81,17 @@ struct Gathered<'a> {
     /// Background and loops of an animation.
     animation: Option<&'a [u8]>,
     /// Alpha and picture of a still.
-    still: Vec<([u8; 4], &'a [u8])>,
-    /// Header of a frame, and its alpha and picture.
-    moving: Vec<(&'a [u8], Vec<([u8; 4], &'a [u8])>)>,
+    still: Vec<Chunk<'a>>,
+    moving: Vec<Frame<'a>>,
+}
+
+/// Type and content.
+type Chunk<'a> = ([u8; 4], &'a [u8]);
+
+/// One of an animation: its place and time, its alpha and picture.
+struct Frame<'a> {
+    head: &'a [u8],
+    parts: Vec<Chunk<'a>>,
 }
 
 fn gather<'a>(input: &'a [u8], limits: &Limits) -> Result<Gathered<'a>, Refusal> {
@@ -123,8 +131,9 @@ fn gather<'a>(input: &'a [u8], limits: &Limits) -> Result<Gathered<'a>, Refusal>
             }
             b"ANIM" if body.len() >= 6 => it.animation = Some(&body[..6]),
             b"ANMF" if body.len() >= 16 => {
-                let parts = Chunks { rest: &body[16..] }.filter(|(kind, _)| is_picture(kind)).take(2).collect();
-                it.moving.push((&body[..16], parts));
+                let parts =
+                    Chunks { rest: &body[16..] }.filter(|(kind, _)| is_picture(kind)).take(2).collect();
+                it.moving.push(Frame { head: &body[..16], parts });
             }
             kind if is_picture(kind) && it.still.len() < 2 => it.still.push((*kind, body)),
             _ => {}
@@ -167,7 +176,7 @@ impl Gathered<'_> {
     /// Decoders believe the stream about its size; so the canvas, which was checked, must say the same.
     fn check_streams(&self) -> Result<(), Refusal> {
         let (parts, sides) = match self.moving.first() {
-            Some((head, parts)) => (parts, (u24(&head[6..]) + 1, u24(&head[9..]) + 1)),
+            Some(Frame { head, parts }) => (parts, (u24(&head[6..]) + 1, u24(&head[9..]) + 1)),
             None => (&self.still, (self.width, self.height)),
         };
         let told = parts.last().and_then(|(kind, body)| stream_size(*kind, body));
@@ -198,7 +207,7 @@ impl Gathered<'_> {
         } else {
             self.still.iter().for_each(|(kind, part)| put(&mut body, *kind, part));
         }
-        for (head, parts) in self.moving.iter().take(frames) {
+        for Frame { head, parts } in self.moving.iter().take(frames) {
             let mut frame = head.to_vec();
             parts.iter().for_each(|(kind, part)| put(&mut frame, *kind, part));
             put(&mut body, *b"ANMF", &frame);
@@ -211,16 +220,10 @@ impl Gathered<'_> {
     /// See [`Source::decode_bytes`].
     fn decode_bytes(&self) -> u64 {
         let pixels = u64::from(self.width) * u64::from(self.height);
-        let parts = self.moving.first().map_or(&self.still, |(_, parts)| parts);
+        let parts = self.moving.first().map_or(&self.still, |frame| &frame.parts);
         let has = |wanted: &[u8; 4]| parts.iter().any(|(kind, _)| kind == wanted);
         // Lossy: planes, colours and, apart, opacity with its own decoder; lossless: colours twice and transforms.
-        let mut per_pixel = if has(b"VP8L") {
-            12
-        } else if has(b"ALPH") {
-            12
-        } else {
-            6
-        };
+        let mut per_pixel = if has(b"VP8L") || has(b"ALPH") { 12 } else { 6 };
         if !self.moving.is_empty() {
             per_pixel += 8;
         }

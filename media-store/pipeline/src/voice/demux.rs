@@ -51,14 +51,13 @@ pub(super) struct Demuxer {
 impl Demuxer {
     /// Opens the file and finds its first sound track whose codec has a name.
     pub(super) fn open(path: &Path, limits: &Limits) -> Result<Demuxer, Refusal> {
-        let mut file = File::open(path).map_err(|e| Refusal::io("the input cannot be opened", &e))?;
+        let file = File::open(path).map_err(|e| Refusal::io("the input cannot be opened", &e))?;
         let bytes = file.metadata().map_err(|e| Refusal::io("the input cannot be read", &e))?.len();
         if bytes > limits.input_bytes {
             let text = format!("{bytes} bytes are more than {}", limits.input_bytes);
             return Err(Refusal::new(Code::TooLarge, text));
         }
-        let again = file.try_clone().map_err(|e| Refusal::io("the input cannot be read", &e))?;
-        let stream = MediaSourceStream::new(Box::new(again), MediaSourceStreamOptions::default());
+        let stream = MediaSourceStream::new(Box::new(file), MediaSourceStreamOptions::default());
         let tags = MetadataOptions::default()
             .limit_tag_bytes(Limit::Maximum(TAG_BYTES_MAX))
             .limit_visual_bytes(Limit::Maximum(TAG_BYTES_MAX));
@@ -78,7 +77,14 @@ impl Demuxer {
         }
         let track = track.id;
         let is_mp4 = format == FORMAT_ID_ISOMP4;
-        let edit = if is_mp4 { edits::read(&mut file, track) } else { None };
+        // Opened again: a duplicated handle would share its position with the demuxer's.
+        let edit = match is_mp4 {
+            true => edits::read(
+                &mut File::open(path).map_err(|e| Refusal::io("the input cannot be opened", &e))?,
+                track,
+            ),
+            false => None,
+        };
         Ok(Demuxer { reader, track, sound, edit, is_mp4, packets_left: limits.voice_packets })
     }
 

@@ -88,7 +88,8 @@ fn make(input: &Path, output: &Path, limits: &Limits) -> Result<VoiceNote, Refus
         transcode::run(demuxer, &mut out, limits)?
     };
     out.flush().map_err(|e| Refusal::io("the output cannot be written", &e))?;
-    let bytes = out.get_ref().metadata().map_err(|e| Refusal::io("the output cannot be read back", &e))?.len();
+    let bytes =
+        out.get_ref().metadata().map_err(|e| Refusal::io("the output cannot be read back", &e))?.len();
     let duration_ms = (made.samples * 1_000 + u64::from(RATE) / 2) / u64::from(RATE);
     Ok(VoiceNote { duration_ms, waveform: made.waveform, bytes, passed_through })
 }

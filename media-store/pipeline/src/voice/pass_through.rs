@@ -20,7 +20,10 @@ pub(super) fn run(mut demuxer: Demuxer, out: impl Write, limits: &Limits) -> Res
     let mut end = u64::MAX;
     if let Some(edit) = demuxer.edit {
         let Ok(start) = u16::try_from(edit.start(RATE)) else {
-            return Err(Refusal::new(Code::NotAudio, "the beginning was cut off in a way that Ogg cannot say"));
+            return Err(Refusal::new(
+                Code::NotAudio,
+                "the beginning was cut off in a way that Ogg cannot say",
+            ));
         };
         head.pre_skip = head.pre_skip.max(start);
         end = edit.length(RATE).map_or(end, |length| length.saturating_add(u64::from(head.pre_skip)));
@@ -48,7 +51,11 @@ pub(super) fn run(mut demuxer: Demuxer, out: impl Write, limits: &Limits) -> Res
             note.add(data, 0)?;
         }
         trim = note.add(packet.data, packet.trim_end.get())?;
-        check_length(note.writer.samples().saturating_sub(u64::from(head.pre_skip)), RATE, limits)?;
+        check_length(
+            note.writer.samples().min(end).saturating_sub(u64::from(head.pre_skip) + trim),
+            RATE,
+            limits,
+        )?;
     }
     trim = trim.max(note.writer.samples().saturating_sub(end));
     let samples = note.writer.samples().saturating_sub(trim).saturating_sub(u64::from(head.pre_skip));
@@ -74,7 +81,8 @@ struct Note<W: Write> {
 impl<W: Write> Note<W> {
     /// Decodes and writes a packet whose last `trim` samples do not play; returns how many of them there really are.
     fn add(&mut self, data: Box<[u8]>, trim: u64) -> Result<u64, Refusal> {
-        let decoded = if data.is_empty() { None } else { self.decoder.decode_float(&data, &mut self.pcm, false).ok() };
+        let decoded =
+            if data.is_empty() { None } else { self.decoder.decode_float(&data, &mut self.pcm, false).ok() };
         self.damage.note(decoded.is_some())?;
         let (data, samples) = match (decoded, &self.model) {
             (Some(samples), _) => {
@@ -91,7 +99,8 @@ impl<W: Write> Note<W> {
             // Nothing to conceal it with: it is left out.
             (None, None) => return Ok(0),
         };
-        let trim = trim.min(samples as u64);
+        // Some of the last packet plays, or it would not have come here (a replaced one may be shorter).
+        let trim = trim.min(samples.saturating_sub(1) as u64);
         let from = usize::try_from(self.skip).map_or(samples, |skip| skip.min(samples));
         self.skip -= from as u64;
         let to = samples - trim as usize;

@@ -80,7 +80,9 @@ fn mix(sound: &GenericAudioBufferRef<'_>, interleaved: &mut Vec<f32>, channels: 
     mono.clear();
     match channels {
         1 => mono.extend(interleaved.iter().copied().map(clean)),
-        _ => mono.extend(interleaved.chunks_exact(2).map(|pair| f32::midpoint(clean(pair[0]), clean(pair[1])))),
+        _ => {
+            mono.extend(interleaved.chunks_exact(2).map(|pair| f32::midpoint(clean(pair[0]), clean(pair[1]))))
+        }
     }
 }
 

@@ -7,13 +7,13 @@ use trunkline_signaling_api::{Head, MemberView, Role};
 use trunkline_signaling_core::{
     Refusal,
     call::Input,
-    conversation::{check_add, check_remove, heir, pair_key, visible_from},
+    conversation::{check_add, check_remove, check_retention, heir, pair_key, visible_from},
 };
 use trunkline_units::{CallId, ConversationId, UnixMillis, UserId};
 
 use super::calls;
 use crate::store::{
-    Bounds, CallRules, Changed, Changes, Created, LogBounds, MembershipChange, NewConversation, Roster,
+    Bounds, CallRules, Changed, Changes, ConversationChange, Created, LogBounds, NewConversation, Roster,
     SessionState, StoreError, stored,
 };
 
@@ -44,6 +44,7 @@ struct Row {
     pair: bool,
     title: Option<String>,
     epoch: u64,
+    retention_s: Option<u64>,
     last_seq: u64,
     min_seq: u64,
     members: Vec<MemberRow>,
@@ -77,6 +78,7 @@ impl Row {
             title: self.title.clone(),
             last_seq: self.last_seq,
             min_seq: visible_from(self.min_seq, joined_seq),
+            retention_s: self.retention_s,
             members: members.collect(),
         }
     }
@@ -86,7 +88,8 @@ impl Row {
 fn load(db: &Connection, conv: &ConversationId) -> Result<Option<Row>, StoreError> {
     let row = db
         .prepare_cached(
-            "SELECT pair_key IS NOT NULL, title, epoch, last_seq, min_seq FROM conversation WHERE id = ?1",
+            "SELECT pair_key IS NOT NULL, title, epoch, last_seq, min_seq, retention_s FROM conversation
+             WHERE id = ?1",
         )?
         .query_row([conv.as_str()], |row| {
             Ok(Row {
@@ -95,6 +98,7 @@ fn load(db: &Connection, conv: &ConversationId) -> Result<Option<Row>, StoreErro
                 epoch: row.get(2)?,
                 last_seq: row.get(3)?,
                 min_seq: row.get(4)?,
+                retention_s: row.get(5)?,
                 members: Vec::new(),
             })
         })
@@ -195,11 +199,17 @@ pub(super) fn create(db: &Connection, new: &NewConversation) -> Result<Created, 
     Ok(Created { fresh: true, head: reload(db, &new.id)?.head(&new.id, &new.maker) })
 }
 
+/// Others are to be told of the head.
 fn touch(db: &Connection, conv: &ConversationId, rev: u64) -> Result<(), StoreError> {
-    db.prepare_cached(
-        "UPDATE conversation SET epoch = epoch + 1, epoch_rev = ?2, pair_key = NULL, rev = ?2 WHERE id = ?1",
-    )?
-    .execute(params![conv.as_str(), rev])?;
+    db.prepare_cached("UPDATE conversation SET epoch = epoch + 1, epoch_rev = ?2, rev = ?2 WHERE id = ?1")?
+        .execute(params![conv.as_str(), rev])?;
+    Ok(())
+}
+
+/// Its members are others than before.
+fn regroup(db: &Connection, conv: &ConversationId, rev: u64) -> Result<(), StoreError> {
+    touch(db, conv, rev)?;
+    db.prepare_cached("UPDATE conversation SET pair_key = NULL WHERE id = ?1")?.execute([conv.as_str()])?;
     // Its live call is no longer that of a pair: who has left must not come back into it by ringing the other elsewhere.
     db.prepare_cached("UPDATE call SET scope = 'conversation:' || conv WHERE conv = ?1 AND active = 1")?
         .execute([conv.as_str()])?;
@@ -214,20 +224,20 @@ pub(super) fn add(
     user: &UserId,
     bounds: Bounds,
     now: UnixMillis,
-) -> Result<MembershipChange, StoreError> {
+) -> Result<ConversationChange, StoreError> {
     let row = load(db, conv)?.ok_or(Refusal::NotFound)?;
     // Strangers do not learn whether it exists.
     let acting = row.member(actor).ok_or(Refusal::NotFound)?;
     if row.member(user).is_some() {
-        return Ok(MembershipChange { changed: false, head: row.head(conv, actor), call: None });
+        return Ok(ConversationChange { changed: false, head: row.head(conv, actor), call: None });
     }
     check_add(acting.role, row.pair, row.members.len(), bounds.members)?;
     let rev = next_rev(db)?;
     insert_member(db, conv, user, Role::Member, row.last_seq, rev, bounds.conversations)?;
-    touch(db, conv, rev)?;
+    regroup(db, conv, rev)?;
     db.prepare_cached("UPDATE conversation SET active_at = max(active_at, ?2) WHERE id = ?1")?
         .execute(params![conv.as_str(), now.0])?;
-    Ok(MembershipChange { changed: true, head: reload(db, conv)?.head(conv, actor), call: None })
+    Ok(ConversationChange { changed: true, head: reload(db, conv)?.head(conv, actor), call: None })
 }
 
 /// See [`Store::remove_member`](crate::store::Store::remove_member).
@@ -237,11 +247,11 @@ pub(super) fn remove(
     actor: &UserId,
     user: &UserId,
     rules: &CallRules,
-) -> Result<MembershipChange, StoreError> {
+) -> Result<ConversationChange, StoreError> {
     let row = load(db, conv)?.ok_or(Refusal::NotFound)?;
     let acting = row.member(actor).ok_or(Refusal::NotFound)?;
     let Some(target) = row.member(user) else {
-        return Ok(MembershipChange { changed: false, head: row.head(conv, actor), call: None });
+        return Ok(ConversationChange { changed: false, head: row.head(conv, actor), call: None });
     };
     check_remove(acting.role, target.role, actor == user, row.pair)?;
     let rev = next_rev(db)?;
@@ -255,12 +265,40 @@ pub(super) fn remove(
                 .execute(params![conv.as_str(), heir.as_str(), role_number(Role::Owner)])?;
         }
     }
-    touch(db, conv, rev)?;
+    regroup(db, conv, rev)?;
     let call = match calls::live_in(db, conv)? {
         Some(call) => Some(calls::apply(db, &call, &Input::MemberGone(user.clone()), rules)?),
         None => None,
     };
-    Ok(MembershipChange { changed: true, head: reload(db, conv)?.head(conv, actor), call })
+    Ok(ConversationChange { changed: true, head: reload(db, conv)?.head(conv, actor), call })
+}
+
+/// See [`Store::set_retention`](crate::store::Store::set_retention).
+pub(super) fn set_retention(
+    db: &Connection,
+    conv: &ConversationId,
+    actor: &UserId,
+    seconds: Option<u64>,
+) -> Result<ConversationChange, StoreError> {
+    let row = load(db, conv)?.ok_or(Refusal::NotFound)?;
+    let acting = row.member(actor).ok_or(Refusal::NotFound)?;
+    check_retention(acting.role, row.pair, seconds)?;
+    if row.retention_s == seconds {
+        return Ok(ConversationChange { changed: false, head: row.head(conv, actor), call: None });
+    }
+    let rev = next_rev(db)?;
+    db.prepare_cached("UPDATE conversation SET retention_s = ?2 WHERE id = ?1")?
+        .execute(params![conv.as_str(), seconds])?;
+    touch(db, conv, rev)?;
+    Ok(ConversationChange { changed: true, head: reload(db, conv)?.head(conv, actor), call: None })
+}
+
+/// See [`Store::check_member`](crate::store::Store::check_member).
+pub(super) fn check_member(db: &Connection, conv: &ConversationId, user: &UserId) -> Result<(), StoreError> {
+    let is_member: bool = db
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM member WHERE conv = ?1 AND user = ?2)")?
+        .query_row(params![conv.as_str(), user.as_str()], |row| row.get(0))?;
+    if is_member { Ok(()) } else { Err(Refusal::NotFound.into()) }
 }
 
 /// See [`Store::session_state`](crate::store::Store::session_state).

@@ -1,11 +1,11 @@
 //! The log.
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use trunkline_signaling_api::{Message, Party};
+use trunkline_signaling_api::{Attachment, Message, Party};
 use trunkline_signaling_core::{Refusal, call::Call, conversation};
 use trunkline_units::{ConversationId, MessageId, UnixMillis, UserId};
 
-use super::conversations::next_rev;
+use super::{attachments, conversations::next_rev};
 use crate::store::{
     Appended, Marks, MessagePage, NewMessage, Range, StoreError, call_message_id, stored, stored_party,
 };
@@ -23,11 +23,13 @@ pub(super) fn append(db: &Connection, new: &NewMessage) -> Result<Appended, Stor
         if conv != new.conv.as_str() {
             return Err(Refusal::Conflict("this message id was sent to another conversation").into());
         }
-        return Ok(Appended { seq, at: UnixMillis(at), fresh: false });
+        let attachments = views(db, &new.conv, seq)?;
+        return Ok(Appended { seq, at: UnixMillis(at), fresh: false, attachments });
     }
     visible_from(db, &new.conv, &new.from.user)?;
-    let seq =
-        insert(db, &new.conv, &new.from, &new.id, &new.kind, &new.body, new.attachments.as_deref(), new.at)?;
+    let attachments = attachments::refer(db, &new.conv, &new.from.user, &new.attachments)?;
+    let seq = insert(db, &new.conv, &new.from, &new.id, &new.kind, &new.body, &attachments, new.at)?;
+    attachments::note(db, &new.conv, seq, &new.attachments)?;
     db.prepare_cached("INSERT INTO idempotency VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?.execute(params![
         new.from.user.as_str(),
         new.from.device.as_str(),
@@ -38,7 +40,7 @@ pub(super) fn append(db: &Connection, new: &NewMessage) -> Result<Appended, Stor
     ])?;
     db.prepare_cached("UPDATE member SET delivered = ?3, read = ?3 WHERE conv = ?1 AND user = ?2")?
         .execute(params![new.conv.as_str(), new.from.user.as_str(), seq])?;
-    Ok(Appended { seq, at: new.at, fresh: true })
+    Ok(Appended { seq, at: new.at, fresh: true, attachments })
 }
 
 /// Writes the message that an ended call leaves. Written once, by the transaction that ends the call: it needs no
@@ -48,7 +50,7 @@ pub(super) fn append_epitaph(db: &Connection, call: &Call) -> Result<u64, StoreE
     let body = call.epitaph().ok_or_else(|| internal("a call that has not ended left a message"))?;
     let body = serde_json::to_string(&body).map_err(|fault| internal(&fault.to_string()))?;
     let id = call_message_id(&call.id)?;
-    insert(db, &call.conv, &call.caller, &id, conversation::KIND_CALL, &body, None, call.at)
+    insert(db, &call.conv, &call.caller, &id, conversation::KIND_CALL, &body, &[], call.at)
 }
 
 #[expect(
@@ -62,36 +64,56 @@ fn insert(
     id: &MessageId,
     kind: &str,
     body: &str,
-    attachments: Option<&str>,
+    attachments: &[Attachment],
     at: UnixMillis,
 ) -> Result<u64, StoreError> {
+    let views = match attachments {
+        [] => None,
+        some => Some(serde_json::to_string(some).map_err(|fault| StoreError::Internal(fault.to_string()))?),
+    };
     let rev = next_rev(db)?;
     let seq: u64 = db
         .prepare_cached(
-            "UPDATE conversation SET last_seq = last_seq + 1, active_at = max(active_at, ?2), rev = ?3
-             WHERE id = ?1 RETURNING last_seq",
+            "UPDATE conversation SET last_seq = last_seq + 1, active_at = max(active_at, ?2), rev = ?3,
+             oldest_at = coalesce(oldest_at, ?2) WHERE id = ?1 RETURNING last_seq",
         )?
         .query_row(params![conv.as_str(), at.0, rev], |row| row.get(0))
         .optional()?
         .ok_or(Refusal::NotFound)?;
-    db.prepare_cached("INSERT INTO message VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?.execute(
-        params![
-            conv.as_str(),
-            seq,
-            id.as_str(),
-            from.user.as_str(),
-            from.device.as_str(),
-            kind,
-            body,
-            attachments,
-            at.0
-        ],
-    )?;
+    db.prepare_cached(
+        "INSERT INTO message (conv, seq, id, user, device, kind, body, attachments, at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+    )?
+    .execute(params![
+        conv.as_str(),
+        seq,
+        id.as_str(),
+        from.user.as_str(),
+        from.device.as_str(),
+        kind,
+        body,
+        views,
+        at.0
+    ])?;
     Ok(seq)
 }
 
+/// What a message refers to; nothing once it has expired.
+fn views(db: &Connection, conv: &ConversationId, seq: u64) -> Result<Vec<Attachment>, StoreError> {
+    let views: Option<Option<String>> = db
+        .prepare_cached("SELECT attachments FROM message WHERE conv = ?1 AND seq = ?2")?
+        .query_row(params![conv.as_str(), seq], |row| row.get(0))
+        .optional()?;
+    parse_views(views.flatten().as_deref())
+}
+
+fn parse_views(views: Option<&str>) -> Result<Vec<Attachment>, StoreError> {
+    let read = views.map_or(Ok(Vec::new()), serde_json::from_str);
+    read.map_err(|fault| StoreError::Internal(format!("a stored message: {fault}")))
+}
+
 /// The first sequence number a member may see; refuses others without telling whether the conversation exists.
-fn visible_from(db: &Connection, conv: &ConversationId, user: &UserId) -> Result<u64, StoreError> {
+pub(super) fn visible_from(db: &Connection, conv: &ConversationId, user: &UserId) -> Result<u64, StoreError> {
     let bounds: Option<(u64, u64)> = db
         .prepare_cached(
             "SELECT c.min_seq, m.joined_seq FROM member m JOIN conversation c ON c.id = m.conv
@@ -167,7 +189,7 @@ fn message(conv: &ConversationId, row: &Row<'_>) -> Result<(Message, usize), Sto
         device: party.device,
         kind: text("kind")?,
         body: serde_json::from_str(&body).map_err(parse)?,
-        attachments: attachments.map_or(Ok(Vec::new()), |text| serde_json::from_str(&text)).map_err(parse)?,
+        attachments: parse_views(attachments.as_deref())?,
         at: UnixMillis(row.get("at")?),
     };
     Ok((message, size))
@@ -197,25 +219,4 @@ pub(super) fn mark(
     db.prepare_cached("UPDATE member SET delivered = ?3, read = ?4 WHERE conv = ?1 AND user = ?2")?
         .execute(params![conv.as_str(), user.as_str(), new_delivered, new_read])?;
     Ok(Some(Marks { delivered: new_delivered, read: new_read }))
-}
-
-/// See [`Store::expire`](crate::store::Store::expire).
-pub(super) fn expire(db: &Connection, before: UnixMillis, limit: u32) -> Result<usize, StoreError> {
-    let old: Vec<(String, u64)> = db
-        .prepare_cached("SELECT conv, seq FROM message WHERE at < ?1 ORDER BY at, seq LIMIT ?2")?
-        .query_map(params![before.0, limit], |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect::<Result<_, _>>()?;
-    let mut gone = 0;
-    for (conv, seq) in old {
-        // Only from the start of a log: clocks that stepped must not make holes.
-        let first = db
-            .prepare_cached("UPDATE conversation SET min_seq = ?2 + 1 WHERE id = ?1 AND min_seq = ?2")?
-            .execute(params![conv, seq])?;
-        if first == 1 {
-            gone += db
-                .prepare_cached("DELETE FROM message WHERE conv = ?1 AND seq = ?2")?
-                .execute(params![conv, seq])?;
-        }
-    }
-    Ok(gone)
 }

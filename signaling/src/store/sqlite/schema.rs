@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use crate::store::StoreError;
 
 /// Migrations in order: the n-th brings `user_version` from n to n + 1. Never edited once released, only appended to.
-const MIGRATIONS: &[&str] = &[FIRST];
+const MIGRATIONS: &[&str] = &[FIRST, SECOND];
 
 const FIRST: &str = "
 -- Counts every transaction that changed a conversation.
@@ -100,6 +100,44 @@ CREATE TABLE call_leg (
 CREATE INDEX call_leg_engaged ON call_leg (user) WHERE state IN (0, 2);
 ";
 
+/// Attachments that messages refer to, and a retention for each conversation.
+const SECOND: &str = "
+-- Until now clients put there what they liked. It is given to nobody any more, and goes with its message.
+ALTER TABLE message RENAME COLUMN attachments TO opaque;
+ALTER TABLE message ADD COLUMN attachments TEXT;    -- the views of them, a JSON array
+
+-- No foreign keys: what outlives its conversation must be swept all the same.
+CREATE TABLE attachment (
+    id      TEXT PRIMARY KEY,
+    conv    TEXT NOT NULL,              -- the only one it can be sent to
+    user    TEXT NOT NULL,              -- uploaded it, and alone can send it
+    view    TEXT NOT NULL,              -- as messages carry it, JSON
+    refs    INTEGER NOT NULL CHECK (refs >= 0),
+    idle_at INTEGER NOT NULL,           -- since when no message has referred to it; of no use while one does
+    taken   INTEGER NOT NULL            -- 1: its bytes go, and no message can refer to it any more
+) STRICT;
+CREATE INDEX attachment_idle ON attachment (taken, idle_at) WHERE refs = 0;
+
+-- Its foreign keys see to it that a message does not go without giving back what it refers to.
+CREATE TABLE message_attachment (
+    conv       TEXT NOT NULL,
+    seq        INTEGER NOT NULL,
+    attachment TEXT NOT NULL REFERENCES attachment (id),
+    PRIMARY KEY (conv, seq, attachment),
+    FOREIGN KEY (conv, seq) REFERENCES message (conv, seq)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX message_attachment_of ON message_attachment (attachment, seq);
+
+ALTER TABLE conversation ADD COLUMN retention_s INTEGER;    -- null: the server's
+ALTER TABLE conversation ADD COLUMN oldest_at INTEGER;      -- of the message at min_seq; null while there is none
+UPDATE conversation SET oldest_at =
+    (SELECT m.at FROM message m WHERE m.conv = conversation.id AND m.seq = conversation.min_seq);
+-- Which logs have something to expire: a look at these costs what there is to do, not what there is.
+CREATE INDEX conversation_own_expiry ON conversation (oldest_at + retention_s * 1000) WHERE retention_s IS NOT NULL;
+CREATE INDEX conversation_oldest ON conversation (oldest_at) WHERE retention_s IS NULL;
+DROP INDEX message_at;
+";
+
 /// Brings the schema up to date, each step in a transaction of its own.
 pub(super) fn migrate(db: &mut Connection) -> Result<(), StoreError> {
     let held: usize = db.query_row("PRAGMA user_version", (), |row| row.get(0))?;
@@ -117,3 +155,6 @@ pub(super) fn migrate(db: &mut Connection) -> Result<(), StoreError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+pub(super) mod tests;
