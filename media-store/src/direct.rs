@@ -93,7 +93,9 @@ pub(crate) async fn create(
         return Err(Problem::new(Code::NotDirect, "this server has no store to upload to directly: use tus"));
     }
     let request: Request = match body.len() {
-        0..=REQUEST_BYTES_MAX => serde_json::from_slice(&body).map_err(|_| bad("the body is not as documented"))?,
+        0..=REQUEST_BYTES_MAX => {
+            serde_json::from_slice(&body).map_err(|_| bad("the body is not as documented"))?
+        }
         _ => return Err(bad("the body is too long")),
     };
     if request.bytes == 0 {
@@ -196,7 +198,8 @@ async fn fetch(shared: &Arc<Shared>, upload: &Upload, key: &Key) -> Result<(), P
     }
     let hash = hex::encode(context.finish());
     if held != declared || upload.sha256.as_ref().is_some_and(|declared| *declared != hash) {
-        let problem = Document::refused("mismatch", "what was put has another size or hash than was said".into());
+        let problem =
+            Document::refused("mismatch", "what was put has another size or hash than was said".into());
         shared.records.fail(&upload.id, &problem, clock::now().after(REMEMBERED)).await?;
         shared.spool.remove(&upload.id).await?;
     } else {

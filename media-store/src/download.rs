@@ -39,9 +39,19 @@ const REDIRECT_TTL: Duration = Duration::from_secs(300);
 const CONTENT_SECURITY_POLICY: &str = "sandbox; default-src 'none'";
 
 /// `attr-char` of RFC 8187 §3.2.1 stays as it is.
-const ATTR_CHAR: &AsciiSet =
-    &NON_ALPHANUMERIC.remove(b'!').remove(b'#').remove(b'$').remove(b'&').remove(b'+').remove(b'-').remove(b'.')
-        .remove(b'^').remove(b'_').remove(b'`').remove(b'|').remove(b'~');
+const ATTR_CHAR: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'!')
+    .remove(b'#')
+    .remove(b'$')
+    .remove(b'&')
+    .remove(b'+')
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'^')
+    .remove(b'_')
+    .remove(b'`')
+    .remove(b'|')
+    .remove(b'~');
 
 /// The link's token.
 #[derive(Debug, Deserialize)]
@@ -125,7 +135,9 @@ async fn redirect(
     let Some(url) = url else { return Ok(None) };
     let location = HeaderValue::from_str(&url).map_err(|fault| Problem::internal(&fault))?;
     let cache = HeaderValue::from_static("private, max-age=240");
-    Ok(Some((StatusCode::FOUND, [(header::LOCATION, location), (header::CACHE_CONTROL, cache)]).into_response()))
+    Ok(Some(
+        (StatusCode::FOUND, [(header::LOCATION, location), (header::CACHE_CONTROL, cache)]).into_response(),
+    ))
 }
 
 async fn send(
@@ -154,7 +166,9 @@ async fn send(
         Wanted::Everything => 0..length,
         Wanted::Nothing => {
             let size = HeaderValue::from_str(&format!("bytes */{length}")).expect("digits are ASCII");
-            return Err(Problem::new(Code::BadRange, "there is no such range").with(header::CONTENT_RANGE, size));
+            return Err(
+                Problem::new(Code::BadRange, "there is no such range").with(header::CONTENT_RANGE, size)
+            );
         }
         Wanted::Span(span) => {
             let content = format!("bytes {}-{}/{length}", span.start, span.end - 1);
@@ -217,8 +231,10 @@ fn disposition(attachment: &Attachment, variant: &Variant) -> String {
     let place = if is_shown(&variant.mime) { "inline" } else { "attachment" };
     let Some(name) = &attachment.name else { return place.to_owned() };
     let name = named_after(name, &variant.mime);
-    let plain: String =
-        name.chars().map(|c| if c.is_ascii_graphic() && !"\"\\%;".contains(c) || c == ' ' { c } else { '_' }).collect();
+    let plain: String = name
+        .chars()
+        .map(|c| if c.is_ascii_graphic() && !"\"\\%;".contains(c) || c == ' ' { c } else { '_' })
+        .collect();
     let full = utf8_percent_encode(&name, ATTR_CHAR);
     format!("{place}; filename=\"{plain}\"; filename*=UTF-8''{full}")
 }

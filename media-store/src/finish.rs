@@ -160,7 +160,6 @@ async fn attempt(shared: &Arc<Shared>, id: &AttachmentId, worker_tries: &mut u32
 pub(crate) struct Work<'a> {
     pub(crate) shared: &'a Arc<Shared>,
     pub(crate) upload: &'a Upload,
-    pub(crate) kind: Kind,
     pub(crate) mime: &'static str,
     pub(crate) text: bool,
     pub(crate) sha256: String,
@@ -186,7 +185,7 @@ async fn make(shared: &Arc<Shared>, upload: &Upload) -> Result<(), Failure> {
     };
     let text = sniffed.class == Class::Text;
     let bytes = upload.offset;
-    let work = Work { shared, upload, kind, mime: sniffed.mime, text, sha256, bytes, since };
+    let work = Work { shared, upload, mime: sniffed.mime, text, sha256, bytes, since };
     let found = shared.records.find(&upload.tenant, kind, &work.sha256).await?;
     if let Some(found) = &found {
         meters::deduplicated();
@@ -206,8 +205,7 @@ impl Work<'_> {
     /// Makes the upload an attachment of an object, and lets it be sent.
     pub(crate) async fn attach(&self, found: &Found) -> Result<(), Failure> {
         let Upload { id, user, conv, tenant, name, .. } = self.upload;
-        let attached =
-            self.shared.records.attach(id, &found.object, user, tenant, name.clone()).await?;
+        let attached = self.shared.records.attach(id, &found.object, user, tenant, name.clone()).await?;
         // Doomed since it was found: the next try makes a new one.
         let attachment = attached.ok_or_else(|| Failure::Later("the object is being removed".into()))?;
         let references = self.shared.references.get();

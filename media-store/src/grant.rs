@@ -12,26 +12,26 @@ const AUDIENCE: &str = "trunkline:upload";
 
 /// What a grant allows.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Grant {
+pub(crate) struct Grant {
     aud: String,
     /// Who uploads.
-    pub sub: UserId,
+    pub(crate) sub: UserId,
     /// The only conversation that the result can be sent to.
-    pub conv: ConversationId,
+    pub(crate) conv: ConversationId,
     /// The domain of de-duplication and of the tenant's quota.
-    pub tenant: String,
+    pub(crate) tenant: String,
     /// What is uploaded.
-    pub kind: Kind,
+    pub(crate) kind: Kind,
     /// Most bytes.
-    pub max: u64,
+    pub(crate) max: u64,
     /// What it is called, unless the upload says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
+    pub(crate) name: Option<String>,
     /// Its type as the client takes it, unless the upload says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mime: Option<String>,
+    pub(crate) mime: Option<String>,
     /// From then on it creates nothing, Unix seconds. What it created it continues.
-    pub exp: u64,
+    pub(crate) exp: u64,
 }
 
 impl std::fmt::Debug for Grant {

@@ -122,7 +122,8 @@ impl MediaStore {
             is_photo && shared.config.lazy_sizes.iter().any(|size| size.to_string() == *extra)
         });
         let links = variants.iter().map(String::as_str).chain(lazy);
-        let links = links.map(|variant| (variant.to_owned(), link::sign(&shared.key, id, variant, expires_at)));
+        let links =
+            links.map(|variant| (variant.to_owned(), link::sign(&shared.key, id, variant, expires_at)));
         Links { expires_at, links: links.collect() }
     }
 }

@@ -41,8 +41,6 @@ codes! {
     BadType = "bad_type", UNSUPPORTED_MEDIA_TYPE;
     /// Not there, or not for this grant.
     NotFound = "not_found", NOT_FOUND;
-    /// The upload expired or was ended.
-    Gone = "gone", GONE;
     /// `Upload-Offset` is not where the upload is.
     WrongOffset = "wrong_offset", CONFLICT;
     /// Another request has gone on with this upload.

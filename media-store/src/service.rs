@@ -176,7 +176,7 @@ impl MediaStore {
             store: config.store.clone(),
             key: config.key.clone(),
             records: Records::open(&config.folder.join("media.db"))?,
-            spool: Spool::open(config.folder.join("spool"))?,
+            spool: Spool::open(&config.folder.join("spool"))?,
             turns: Arc::default(),
             workers: Workers::new(config.worker.clone(), &limits),
             news: News::new(),

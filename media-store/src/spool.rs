@@ -20,8 +20,10 @@ pub(crate) struct Spool(PathBuf);
 
 impl Spool {
     /// Makes the folder.
-    pub(crate) fn open(folder: PathBuf) -> std::io::Result<Spool> {
+    pub(crate) fn open(folder: &Path) -> std::io::Result<Spool> {
         use std::os::unix::fs::DirBuilderExt;
+        // Workers are told of it, and start elsewhere.
+        let folder = std::path::absolute(folder)?;
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
         Ok(Spool(folder))
     }

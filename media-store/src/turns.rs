@@ -42,11 +42,7 @@ pub(crate) struct Elsewhere;
 
 impl Turns {
     /// Takes the turn of a request that goes on at `offset`.
-    pub(crate) async fn take(
-        self: &Arc<Self>,
-        id: &AttachmentId,
-        offset: u64,
-    ) -> Result<Turn, Elsewhere> {
+    pub(crate) async fn take(self: &Arc<Self>, id: &AttachmentId, offset: u64) -> Result<Turn, Elsewhere> {
         loop {
             let holder = match self.enter(id, offset) {
                 Ok(turn) => return Ok(turn),
@@ -150,12 +146,12 @@ mod tests {
 
     #[tokio::test]
     async fn who_knows_the_offset_takes_over_and_who_does_not_disturbs_nothing() {
-        let turns = Arc::new(Turns::default());
-        let first = turns.take(&id(), 0).await.unwrap();
+        let (turns, id) = (Arc::new(Turns::default()), id());
+        let first = turns.take(&id, 0).await.unwrap();
         first.received(100);
-        assert!(turns.take(&id(), 0).await.is_err());
+        assert!(turns.take(&id, 0).await.is_err());
         assert!(!first.holder.stop.is_cancelled());
-        let (second, ()) = tokio::join!(turns.take(&id(), 100), async {
+        let (second, ()) = tokio::join!(turns.take(&id, 100), async {
             first.stopped().await;
             drop(first);
         });
@@ -164,15 +160,15 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_asks_learns_what_is_durable() {
-        let turns = Arc::new(Turns::default());
-        let turn = turns.take(&id(), 0).await.unwrap();
+        let (turns, id) = (Arc::new(Turns::default()), id());
+        let turn = turns.take(&id, 0).await.unwrap();
         turn.received(7);
-        tokio::join!(turns.settle(&id()), async {
+        tokio::join!(turns.settle(&id), async {
             turn.asked().await;
             turn.durable(7);
         });
         drop(turn);
-        turns.settle(&id()).await;
+        turns.settle(&id).await;
     }
 
     #[tokio::test]

@@ -34,7 +34,8 @@ pub(crate) use create::{begin, create, creates, new_upload};
 
 /// The one version there is.
 const V1: HeaderValue = HeaderValue::from_static("1.0.0");
-const EXTENSIONS: &str = "creation,creation-with-upload,creation-defer-length,checksum,termination,expiration,concatenation";
+const EXTENSIONS: &str =
+    "creation,creation-with-upload,creation-defer-length,checksum,termination,expiration,concatenation";
 const OFFSET_OCTETS: &str = "application/offset+octet-stream";
 
 type Shareds = State<Arc<Shared>>;

@@ -5,8 +5,9 @@ use std::{ffi::OsString, process::Stdio, time::Duration};
 
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
-    process::{Child, Command},
-    sync::Semaphore,
+    process::{Child, ChildStdout, Command},
+    sync::{Semaphore, SemaphorePermit},
+    time::Instant,
 };
 use trunkline_media_pipeline::{
     Code, Refusal,
@@ -34,61 +35,24 @@ impl Workers {
         Workers { command, places: Semaphore::new(places), time: limits.worker_time }
     }
 
-    /// Runs one job and hands each event on as it comes. What the worker refuses is given at the end; a worker that
-    /// dies without a word has refused too.
-    pub(crate) async fn run(
-        &self,
-        job: &Job,
-        mut each: impl AsyncFnMut(Event) -> Result<(), Failure>,
-    ) -> Result<Result<(), Refusal>, Failure> {
-        let _place = self.places.acquire().await;
-        let mut child = self.start(job).await?;
+    /// Starts a process for one job, when there is a place for it.
+    pub(crate) async fn start(&self, job: &Job) -> Result<Running<'_>, Failure> {
+        let place = self.places.acquire().await.map_err(|_| Failure::Later("stopped".into()))?;
+        let mut child = self.spawn(job).await?;
         let stdout = child.stdout.take().ok_or_else(|| Failure::Later("a worker without output".into()))?;
         meters::worker_started();
-        let mut lines = BufReader::new(stdout);
-        let deadline = tokio::time::Instant::now() + self.time;
-        let mut cpu = None;
-        let mut refused = None;
-        let told = loop {
-            let mut line = Vec::new();
-            let read = (&mut lines).take(LINE_BYTES_MAX).read_until(b'\n', &mut line);
-            match tokio::time::timeout_at(deadline, read).await {
-                Ok(Ok(0)) => break Ok(()),
-                Ok(Ok(_)) => {}
-                Ok(Err(fault)) => break Err(Failure::Later(format!("a worker's output: {fault}"))),
-                Err(_) => {
-                    let text = "it took too long to be processed".to_owned();
-                    refused = Some(Refusal::new(Code::TooMuchTime, text));
-                    break Ok(());
-                }
-            }
-            match serde_json::from_slice(&line) {
-                Ok(Event::Done(done)) => cpu = Some(Duration::from_millis(done.cpu_ms)),
-                Ok(Event::Refused(refusal)) => refused = Some(refusal),
-                Ok(event) => {
-                    if let Err(failure) = each(event).await {
-                        break Err(failure);
-                    }
-                }
-                Err(fault) => break Err(Failure::Later(format!("a worker said what is no event: {fault}"))),
-            }
-        };
-        if cpu.is_none() {
-            // It has ended, or must.
-            let _ = child.start_kill();
-        }
-        let status = child.wait().await;
-        meters::worker_ended(cpu);
-        told?;
-        match (refused, cpu, status) {
-            (Some(refusal), ..) => blamed(refusal),
-            (None, Some(_), _) => Ok(Ok(())),
-            (None, None, Ok(status)) => blamed(worker::refusal_of(status)),
-            (None, None, Err(fault)) => Err(Failure::Later(format!("a worker's end: {fault}"))),
-        }
+        let deadline = Instant::now() + self.time;
+        Ok(Running {
+            _place: place,
+            child,
+            lines: BufReader::new(stdout),
+            deadline,
+            cpu: None,
+            refused: None,
+        })
     }
 
-    async fn start(&self, job: &Job) -> Result<Child, Failure> {
+    async fn spawn(&self, job: &Job) -> Result<Child, Failure> {
         let [program, arguments @ ..] = self.command.as_slice() else {
             return Err(Failure::Later("no worker program is configured".into()));
         };
@@ -108,6 +72,65 @@ impl Workers {
         let _ = stdin.write_all(&job).await;
         let _ = stdin.shutdown().await;
         Ok(child)
+    }
+}
+
+/// A worker at work. Dropping it kills it.
+pub(crate) struct Running<'a> {
+    _place: SemaphorePermit<'a>,
+    child: Child,
+    lines: BufReader<ChildStdout>,
+    deadline: Instant,
+    /// What it took, once it has said so: then it is done.
+    cpu: Option<Duration>,
+    refused: Option<Refusal>,
+}
+
+impl Running<'_> {
+    /// The next thing that it made; `None` once nothing more comes.
+    pub(crate) async fn next(&mut self) -> Result<Option<Event>, Failure> {
+        loop {
+            let mut line = Vec::new();
+            let mut bounded = (&mut self.lines).take(LINE_BYTES_MAX);
+            let read = bounded.read_until(b'\n', &mut line);
+            match tokio::time::timeout_at(self.deadline, read).await {
+                Ok(Ok(0)) => return Ok(None),
+                Ok(Ok(_)) => {}
+                Ok(Err(fault)) => return Err(Failure::Later(format!("a worker's output: {fault}"))),
+                Err(_) => {
+                    let text = "it took too long to be processed";
+                    self.refused = Some(Refusal::new(Code::TooMuchTime, text));
+                    return Ok(None);
+                }
+            }
+            match serde_json::from_slice(&line) {
+                Ok(Event::Done(done)) => self.cpu = Some(Duration::from_millis(done.cpu_ms)),
+                Ok(Event::Refused(refusal)) => self.refused = Some(refusal),
+                Ok(event) => return Ok(Some(event)),
+                Err(fault) => return Err(Failure::Worker(format!("it said what is no event: {fault}"))),
+            }
+        }
+    }
+
+    /// Whether it did all of its job. A worker that dies without a word has refused.
+    pub(crate) async fn end(mut self) -> Result<Result<(), Refusal>, Failure> {
+        if self.cpu.is_none() {
+            // It has ended, or must.
+            let _ = self.child.start_kill();
+        }
+        let status = self.child.wait().await;
+        match (self.refused.take(), self.cpu, status) {
+            (Some(refusal), ..) => blamed(refusal),
+            (None, Some(_), _) => Ok(Ok(())),
+            (None, None, Ok(status)) => blamed(worker::refusal_of(status)),
+            (None, None, Err(fault)) => Err(Failure::Later(format!("a worker's end: {fault}"))),
+        }
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        meters::worker_ended(self.cpu);
     }
 }
 

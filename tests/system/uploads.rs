@@ -364,6 +364,6 @@ fn spooled(folder: &Path) -> Vec<String> {
 async fn uploads_survive_kills_on_a_disk() {
     let data = DataDir::new();
     survive(&data, &[], None, kills()).await;
-    let store = FsStore::open(data.path().join("media/blobs")).await.expect("the blobs");
+    let store = FsStore::open(data.path().join("media/blobs")).expect("the blobs");
     nothing_is_left(&data, &[], &store).await;
 }

@@ -71,14 +71,21 @@ pub struct Multipart {
     pub(crate) parts_from: PartsFrom,
     /// Ours, kept with the object, so that a commit whose answer got lost is known again. Empty if found by a sweep.
     pub(crate) token: String,
-    /// CRC-32C of the parts that this process put, base64, which S3 wants once more in the end and not every server
-    /// lists. Shared by clones.
-    pub(crate) sums: Arc<Mutex<BTreeMap<u16, String>>>,
+    /// The parts that were put with it. Shared by clones.
+    pub(crate) sent: Arc<Mutex<BTreeMap<u16, Sent>>>,
+}
+
+/// What S3 wants to hear of a part once more in the end, and not every server lists.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Sent {
+    pub(crate) etag: Option<String>,
+    /// CRC-32C, base64.
+    pub(crate) sum: Option<String>,
 }
 
 impl Multipart {
     pub(crate) fn new(key: Key, id: String, parts_from: PartsFrom, token: String) -> Multipart {
-        Multipart { key, id, parts_from, token, sums: Arc::default() }
+        Multipart { key, id, parts_from, token, sent: Arc::default() }
     }
 
     /// Where the object will be.
@@ -91,12 +98,12 @@ impl Multipart {
         &self.id
     }
 
-    pub(crate) fn note_sum(&self, number: u16, sum: String) {
-        self.sums.lock().unwrap_or_else(PoisonError::into_inner).insert(number, sum);
+    pub(crate) fn note(&self, number: u16, sent: Sent) {
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner).insert(number, sent);
     }
 
-    pub(crate) fn sum(&self, number: u16) -> Option<String> {
-        self.sums.lock().unwrap_or_else(PoisonError::into_inner).get(&number).cloned()
+    pub(crate) fn sent(&self, number: u16) -> Option<Sent> {
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner).get(&number).cloned()
     }
 }
 

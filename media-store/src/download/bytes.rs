@@ -29,11 +29,7 @@ pub(super) fn problem(fault: &BlobError) -> Problem {
 }
 
 /// Bytes as they are stored.
-pub(super) async fn stored(
-    shared: &Shared,
-    variant: &Variant,
-    span: Range<u64>,
-) -> Result<Body, Problem> {
+pub(super) async fn stored(shared: &Shared, variant: &Variant, span: Range<u64>) -> Result<Body, Problem> {
     let key = Key::new(&variant.key).map_err(|fault| Problem::internal(&fault))?;
     let bytes = shared.store.range(&key, span).await.map_err(|fault| problem(&fault))?;
     Ok(Body::from_stream(bytes.inspect(|piece| {
@@ -51,7 +47,8 @@ pub(super) async fn decompressed(
 ) -> Result<Body, Problem> {
     let key = Key::new(&variant.key).map_err(|fault| Problem::internal(&fault))?;
     let bytes = shared.store.range(&key, 0..variant.bytes).await.map_err(|fault| problem(&fault))?;
-    let reader = SyncIoBridge::new(StreamReader::new(bytes.map(|piece| piece.map_err(std::io::Error::other))));
+    let reader =
+        SyncIoBridge::new(StreamReader::new(bytes.map(|piece| piece.map_err(std::io::Error::other))));
     let (pieces, received) = mpsc::channel::<std::io::Result<Bytes>>(PIECES);
     tokio::task::spawn_blocking(move || {
         if let Err(fault) = decompress(reader, span, &pieces) {

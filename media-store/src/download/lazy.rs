@@ -27,7 +27,8 @@ pub(super) async fn make(
 ) -> Result<Variant, Problem> {
     let size = name.parse::<u32>().ok().filter(|_| attachment.content.kind == Kind::Photo);
     let size = size.ok_or_else(Problem::not_found)?;
-    let _place = shared.lazy.try_acquire().map_err(|_| Problem::unavailable("too many sizes are being made"))?;
+    let _place =
+        shared.lazy.try_acquire().map_err(|_| Problem::unavailable("too many sizes are being made"))?;
     let Some(source) = source(shared, attachment, object, size).await? else {
         // Nothing is larger: the largest there is serves as well.
         return largest(shared, attachment, object).await;
@@ -95,15 +96,15 @@ async fn shrink(
     let limits = trunkline_media_pipeline::Limits::default();
     let job = Job { input, output: workshop.clone(), work: Work::Variant { size }, limits };
     let mut made = None;
-    let told = shared.workers.run(&job, async |event| {
+    let mut worker = shared.workers.start(&job).await?;
+    while let Some(event) = worker.next().await? {
         if let Event::Made(variant) = event {
             made = Some(variant);
         }
-        Ok(())
-    });
-    if let Err(refusal) = told.await? {
+    }
+    if let Err(refusal) = worker.end().await? {
         return Err(Failure::Later(refusal.text));
     }
-    let made = made.ok_or_else(|| Failure::Later("a worker made no variant".into()))?;
+    let made = made.ok_or_else(|| Failure::Worker("it made no variant".into()))?;
     put(shared, object, &size.to_string(), &made.mime, &made_in(&workshop, &made.file)).await
 }

@@ -17,7 +17,9 @@ pub(super) enum Wanted {
 /// Whether the client has it already (`If-None-Match`; weak comparison, RFC 9110 §13.1.2).
 pub(super) fn is_known(asked: &HeaderMap, etag: &str) -> bool {
     let tags = asked.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-    tags.flat_map(|tags| tags.split(',')).map(str::trim).any(|tag| tag == "*" || tag.trim_start_matches("W/") == etag)
+    tags.flat_map(|tags| tags.split(','))
+        .map(str::trim)
+        .any(|tag| tag == "*" || tag.trim_start_matches("W/") == etag)
 }
 
 /// Reads `Range` and `If-Range`. Several ranges at once, and units that are not bytes, are answered with everything
@@ -30,7 +32,8 @@ pub(super) fn wanted(asked: &HeaderMap, etag: &str, length: u64) -> Wanted {
     if asked.get(header::IF_RANGE).is_some_and(|value| value.as_bytes() != etag.as_bytes()) {
         return Wanted::Everything;
     }
-    let Some((first, last)) = text.strip_prefix("bytes=").and_then(|range| range.trim().split_once('-')) else {
+    let Some((first, last)) = text.strip_prefix("bytes=").and_then(|range| range.trim().split_once('-'))
+    else {
         return Wanted::Everything;
     };
     let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
@@ -54,7 +57,8 @@ pub(super) fn accepts_zstd(asked: &HeaderMap) -> bool {
     let codings = asked.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
     codings.flat_map(|codings| codings.split(',')).any(|coding| {
         let (name, weight) = coding.split_once(';').unwrap_or((coding, ""));
-        let refused = weight.trim().strip_prefix("q=").is_some_and(|q| q.trim().parse::<f32>().unwrap_or(0.0) <= 0.0);
+        let refused =
+            weight.trim().strip_prefix("q=").is_some_and(|q| q.trim().parse::<f32>().unwrap_or(0.0) <= 0.0);
         name.trim().eq_ignore_ascii_case("zstd") && !refused
     })
 }
@@ -89,9 +93,8 @@ mod tests {
 
     #[test]
     fn a_range_of_something_else_is_everything() {
-        let of = |tag: &str| {
-            wanted(&with(&[(header::RANGE, "bytes=1-2"), (header::IF_RANGE, tag)]), "\"e\"", 100)
-        };
+        let of =
+            |tag: &str| wanted(&with(&[(header::RANGE, "bytes=1-2"), (header::IF_RANGE, tag)]), "\"e\"", 100);
         assert_eq!(of("\"e\""), Wanted::Span(1..3));
         for other in ["\"f\"", "W/\"e\"", "Thu, 26 Nov 2026 10:00:00 GMT"] {
             assert_eq!(of(other), Wanted::Everything, "{other}");

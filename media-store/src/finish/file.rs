@@ -85,7 +85,9 @@ fn served_as(sniffed: &str, declared: Option<&str>) -> String {
     match declared {
         Some(declared) if sniffed == UNKNOWN && !ACTIVE.contains(&declared) => declared.to_owned(),
         // A text may be called more closely what it is: text/csv, text/markdown.
-        Some(declared) if sniffed == "text/plain" && declared.starts_with("text/") && !ACTIVE.contains(&declared) => {
+        Some(declared)
+            if sniffed == "text/plain" && declared.starts_with("text/") && !ACTIVE.contains(&declared) =>
+        {
             declared.to_owned()
         }
         _ => sniffed.to_owned(),

@@ -27,12 +27,15 @@ pub(super) async fn make(work: &Work<'_>, held: Option<Found>) -> Result<(), Fai
         limits: trunkline_media_pipeline::Limits::default(),
     };
     let mut making = Making { work, object: held, planned: None };
-    let told = shared.workers.run(&job, async |event| making.follow(event, &workshop).await).await?;
-    match (told, &mut making.object) {
+    let mut worker = shared.workers.start(&job).await?;
+    while let Some(event) = worker.next().await? {
+        making.follow(event, &workshop).await?;
+    }
+    match (worker.end().await?, &making.object) {
         (Err(refusal), None) => {
             Err(Failure::Refused(Document::refused(refusal.code.as_str(), refusal.text.clone())))
         }
-        (Ok(()), None) => Err(Failure::Later("a worker made nothing of a photo".into())),
+        (Ok(()), None) => Err(Failure::Worker("it made nothing of a photo".into())),
         (told, Some(found)) => {
             // Nothing more comes of it: what is not there is made smaller when somebody asks for it.
             shared.records.complete(&found.object, &found.content).await?;
@@ -73,7 +76,7 @@ impl Making<'_> {
                 Ok(())
             }
             Event::Made(made) => self.keep(made, workshop).await,
-            _ => Err(Failure::Later("a worker answered another question".into())),
+            _ => Err(Failure::Worker("it answered another question".into())),
         }
     }
 
@@ -93,7 +96,7 @@ impl Making<'_> {
             return Ok(());
         }
         let planned = self.planned.take();
-        let mut content = planned.ok_or_else(|| Failure::Later("a worker made what it never planned".into()))?;
+        let mut content = planned.ok_or_else(|| Failure::Worker("it made what it never planned".into()))?;
         content.r#type = made.mime.clone();
         let id = object_id();
         let first: Variant = put(shared, &id, &made.name, &made.mime, &path).await?;

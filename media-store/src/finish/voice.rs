@@ -24,19 +24,19 @@ pub(super) async fn make(work: &Work<'_>) -> Result<(), Failure> {
         limits: trunkline_media_pipeline::Limits::default(),
     };
     let (mut file, mut note) = (None, None);
-    let told = shared.workers.run(&job, async |event| {
+    let mut worker = shared.workers.start(&job).await?;
+    while let Some(event) = worker.next().await? {
         match event {
             Event::Made(made) => file = Some(made.file),
             Event::Voice(told) => note = Some(told),
-            _ => return Err(Failure::Later("a worker answered another question".into())),
+            _ => return Err(Failure::Worker("it answered another question".into())),
         }
-        Ok(())
-    });
-    if let Err(refusal) = told.await? {
+    }
+    if let Err(refusal) = worker.end().await? {
         return Err(Failure::Refused(Document::refused(refusal.code.as_str(), refusal.text.clone())));
     }
     let (Some(file), Some(note)) = (file, note) else {
-        return Err(Failure::Later("a worker made nothing of a voice note".into()));
+        return Err(Failure::Worker("it made nothing of a voice note".into()));
     };
     let object = object_id();
     let first = put(shared, &object, AUDIO, MIME, &made_in(&workshop, &file)).await?;

@@ -87,9 +87,8 @@ impl Records {
     pub(crate) async fn add_variant(&self, object: &str, variant: Variant) -> Result<bool, RecordsError> {
         let object = object.to_owned();
         self.run(move |db| {
-            let alive = db
-                .prepare_cached("SELECT 1 FROM object WHERE id = ?1 AND doomed = 0")?
-                .exists([&object])?;
+            let alive =
+                db.prepare_cached("SELECT 1 FROM object WHERE id = ?1 AND doomed = 0")?.exists([&object])?;
             let held = db
                 .prepare_cached("SELECT 1 FROM variant WHERE object = ?1 AND name = ?2")?
                 .exists(params![object, variant.name])?;
@@ -207,9 +206,7 @@ impl Records {
                     .prepare_cached(
                         "DELETE FROM attachment WHERE id = ?1 RETURNING object, user, tenant, bytes",
                     )?
-                    .query_row([id.as_str()], |row| {
-                        Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
-                    })
+                    .query_row([id.as_str()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
                     .optional()?;
                 let Some((object, user, tenant, bytes)) = row else { continue };
                 charge(db, &tenant, &user, -signed(bytes), -1)?;

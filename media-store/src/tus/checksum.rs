@@ -33,7 +33,10 @@ impl Checksum {
         };
         let expected = STANDARD.decode(value.trim()).unwrap_or_default();
         if expected.len() != bytes {
-            return Err(Problem::new(Code::BadRequest, "the checksum is not base64 of its algorithm's length"));
+            return Err(Problem::new(
+                Code::BadRequest,
+                "the checksum is not base64 of its algorithm's length",
+            ));
         }
         Ok(Checksum { hasher, expected })
     }

@@ -75,7 +75,8 @@ pub(super) fn concat(headers: &HeaderMap) -> Result<Option<Concat>, Problem> {
     if text == "partial" {
         return Ok(Some(Concat::Partial));
     }
-    let parts = text.strip_prefix("final;").ok_or_else(|| bad("Upload-Concat is partial, or final;URL URL"))?;
+    let parts =
+        text.strip_prefix("final;").ok_or_else(|| bad("Upload-Concat is partial, or final;URL URL"))?;
     let ids: Vec<String> = parts
         .split_ascii_whitespace()
         .map(|url| url.rsplit('/').next().unwrap_or_default().to_owned())
@@ -88,9 +89,9 @@ pub(super) fn concat(headers: &HeaderMap) -> Result<Option<Concat>, Problem> {
 
 /// What `Upload-Metadata` says that we keep.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Metadata {
-    pub(super) name: Option<String>,
-    pub(super) mime: Option<String>,
+pub(crate) struct Metadata {
+    pub(crate) name: Option<String>,
+    pub(crate) mime: Option<String>,
 }
 
 pub(super) fn metadata(headers: &HeaderMap) -> Result<Metadata, Problem> {
@@ -116,7 +117,8 @@ pub(super) fn metadata(headers: &HeaderMap) -> Result<Metadata, Problem> {
 pub(crate) fn clean_name(name: &str) -> Option<String> {
     let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
     let harmful = |c: char| {
-        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        c.is_control()
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
     let kept: String = last.chars().filter(|c| !harmful(*c)).take(NAME_CHARS_MAX).collect();
     let kept = kept.trim();
@@ -147,7 +149,10 @@ mod tests {
     fn numbers_are_digits() {
         assert_eq!(number(&with(&[]), &OFFSET).unwrap(), None);
         assert_eq!(number(&with(&[(OFFSET, "0")]), &OFFSET).unwrap(), Some(0));
-        assert_eq!(number(&with(&[(OFFSET, "9223372036854775807")]), &OFFSET).unwrap(), Some(i64::MAX as u64));
+        assert_eq!(
+            number(&with(&[(OFFSET, "9223372036854775807")]), &OFFSET).unwrap(),
+            Some(i64::MAX as u64)
+        );
         for text in ["", "-1", "+1", "1 ", "0x1", "9223372036854775808", "99999999999999999999"] {
             assert!(number(&with(&[(OFFSET, text)]), &OFFSET).is_err(), "{text}");
         }
@@ -174,7 +179,11 @@ mod tests {
 
     #[test]
     fn metadata_keeps_names_of_every_script() {
-        let line = format!("filename {},filetype {},is_confidential", STANDARD.encode("фото.jpg"), STANDARD.encode("image/JPEG; q=1"));
+        let line = format!(
+            "filename {},filetype {},is_confidential",
+            STANDARD.encode("фото.jpg"),
+            STANDARD.encode("image/JPEG; q=1")
+        );
         let kept = metadata(&with(&[(METADATA, &line)])).unwrap();
         assert_eq!(kept, Metadata { name: Some("фото.jpg".into()), mime: Some("image/jpeg".into()) });
         assert!(metadata(&with(&[(METADATA, "filename %%")])).is_err());

@@ -76,7 +76,10 @@ impl Intake {
         self.file.flush().await?;
         self.file.set_len(from).await?;
         answer(end, from)?;
-        Err(Problem::new(Code::ChecksumMismatch, "the bytes do not have this checksum: nothing of them was kept"))
+        Err(Problem::new(
+            Code::ChecksumMismatch,
+            "the bytes do not have this checksum: nothing of them was kept",
+        ))
     }
 
     async fn read(&mut self, body: Body, mut checksum: Option<&mut Checksum>) -> Result<End, Problem> {

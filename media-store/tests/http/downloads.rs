@@ -46,7 +46,8 @@ async fn a_link_that_is_old_says_so() {
 async fn the_same_link_is_given_for_a_while() {
     let server = Server::start().await;
     let id = AttachmentId::new("a").unwrap();
-    let (first, second) = (server.media.links(&id, &["file".into()], None), server.media.links(&id, &["file".into()], None));
+    let (first, second) =
+        (server.media.links(&id, &["file".into()], None), server.media.links(&id, &["file".into()], None));
     // Unless the hour turned between the two.
     assert!(first == second || first.expires_at < second.expires_at);
     assert_eq!(first.expires_at.0 % 3_600_000, 0);
@@ -68,7 +69,10 @@ async fn ranges_and_conditions() {
     let answer = server.send(asked(Method::GET, &link).header("range", "bytes=-5")).await;
     assert_eq!(answer.body, content[content.len() - 5..]);
     let answer = server.send(asked(Method::GET, &link).header("range", "bytes=800000-")).await;
-    assert_eq!((answer.problem(), answer.header("content-range")), ((416, "bad_range".into()), "bytes */800000"));
+    assert_eq!(
+        (answer.problem(), answer.header("content-range")),
+        ((416, "bad_range".into()), "bytes */800000")
+    );
     let answer = server.send(asked(Method::GET, &link).header("if-none-match", &tag)).await;
     assert_eq!((answer.status.as_u16(), answer.body.len()), (304, 0));
     let resumed = asked(Method::GET, &link).header("range", "bytes=1-2").header("if-range", &tag);
@@ -89,7 +93,10 @@ async fn text_is_stored_small_and_given_as_its_reader_takes_it() {
     let plain = server.get(&link).await;
     assert!(!plain.headers.contains_key("content-encoding"));
     assert_eq!(plain.header("content-length"), content.len().to_string());
-    assert_eq!((plain.header("content-type"), plain.header("vary")), ("text/plain; charset=utf-8", "Accept-Encoding"));
+    assert_eq!(
+        (plain.header("content-type"), plain.header("vary")),
+        ("text/plain; charset=utf-8", "Accept-Encoding")
+    );
     assert_eq!(plain.body, content);
     let coded = server.send(asked(Method::GET, &link).header("accept-encoding", "gzip, zstd")).await;
     assert_eq!(coded.header("content-encoding"), "zstd");
@@ -98,7 +105,8 @@ async fn text_is_stored_small_and_given_as_its_reader_takes_it() {
     assert_ne!(coded.header("etag"), plain.header("etag"));
     let middle = server.send(asked(Method::GET, &link).header("range", "bytes=100000-100099")).await;
     assert_eq!((middle.status.as_u16(), &middle.body[..]), (206, &content.as_bytes()[100_000..100_100]));
-    let coded_range = asked(Method::GET, &link).header("accept-encoding", "zstd").header("range", "bytes=0-3");
+    let coded_range =
+        asked(Method::GET, &link).header("accept-encoding", "zstd").header("range", "bytes=0-3");
     assert_eq!(server.send(coded_range).await.body, coded.body[..4]);
 }
 

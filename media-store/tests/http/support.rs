@@ -43,11 +43,7 @@ impl References for Messages {
         Ok(())
     }
 
-    async fn take_unreferenced(
-        &self,
-        _: UnixMillis,
-        _: u32,
-    ) -> Result<Vec<AttachmentId>, ReferencesError> {
+    async fn take_unreferenced(&self, _: UnixMillis, _: u32) -> Result<Vec<AttachmentId>, ReferencesError> {
         Ok(self.unreferenced.lock().unwrap().iter().cloned().collect())
     }
 
@@ -89,7 +85,7 @@ impl Server {
     }
 
     pub(crate) async fn start_in(folder: Arc<tempfile::TempDir>, setting: Setting) -> Server {
-        let store = FsStore::open(folder.path().join("blobs")).await.unwrap();
+        let store = FsStore::open(folder.path().join("blobs")).unwrap();
         let config = MediaConfig {
             folder: folder.path().to_owned(),
             store: Arc::new(store) as Arc<dyn BlobStore>,

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::http::Method;
+use trunkline_media_blob::{BlobStore, FsStore, Key};
 use trunkline_media_store::Limits;
 use trunkline_units::AttachmentId;
 
@@ -71,10 +72,11 @@ async fn what_rests_too_long_is_forgotten() {
     let server = Server::start_with(setting).await;
     let grant = server.grant().await;
     let path = server.create(&grant, 10, "x").await;
-    while server.send(tus(Method::HEAD, &path, &grant)).await.status != 404 {
+    let spool = server.folder.path().join("spool");
+    while std::fs::read_dir(&spool).unwrap().count() > 0 {
         tokio::task::yield_now().await;
     }
-    assert_eq!(std::fs::read_dir(server.folder.path().join("spool")).unwrap().count(), 0);
+    assert_eq!(server.send(tus(Method::HEAD, &path, &grant)).await.status, 404);
 }
 
 #[tokio::test]
@@ -86,10 +88,12 @@ async fn orphans_are_removed_and_nothing_else() {
     let path = server.create(&grant, 10, "pending").await;
     drop(server);
     // What a process that died between its bytes and its record leaves.
-    std::fs::create_dir_all(folder.path().join("blobs/zz/orphan")).unwrap();
-    std::fs::write(folder.path().join("blobs/zz/orphan/file"), "x").unwrap();
+    let orphan = Key::new("zz/orphan/file-0").unwrap();
+    let store = FsStore::open(folder.path().join("blobs")).unwrap();
+    store.put_bytes(&orphan, "x".into(), "text/plain").await.unwrap();
     std::fs::write(folder.path().join("spool/orphan"), "x").unwrap();
-    let setting = Setting { sweep_every: Duration::from_millis(1), orphan_age: Duration::ZERO, ..Setting::default() };
+    let setting =
+        Setting { sweep_every: Duration::from_millis(1), orphan_age: Duration::ZERO, ..Setting::default() };
     let server = Server::start_in(folder, setting).await;
     while server.blobs() > 1 || server.folder.path().join("spool/orphan").exists() {
         tokio::task::yield_now().await;

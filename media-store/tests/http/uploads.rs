@@ -115,7 +115,9 @@ async fn with_checksums() {
     let server = Server::start().await;
     let grant = server.grant().await;
     let path = server.create(&grant, 6, "sums").await;
-    let sum = |line: &str, offset, body: &'static str| patch(&path, &grant, offset, body).header("upload-checksum", line);
+    let sum = |line: &str, offset, body: &'static str| {
+        patch(&path, &grant, offset, body).header("upload-checksum", line)
+    };
     let good = sum("sha1 qZk+NkcGgWq6PiVxeFDCbJzQ2J0=", 0, "abc");
     assert_eq!(server.send(good).await.header("upload-offset"), "3");
     let wrong = sum("sha1 qZk+NkcGgWq6PiVxeFDCbJzQ2J0=", 3, "abd");
@@ -142,7 +144,8 @@ async fn in_parts_that_are_joined() {
     }
     let head = server.send(tus(Method::HEAD, &parts[0], &grant)).await;
     assert_eq!(head.header("upload-concat"), "partial");
-    let join = |list: String| post(&grant).header("upload-concat", format!("final;{list}")).name("joined.txt");
+    let join =
+        |list: String| post(&grant).header("upload-concat", format!("final;{list}")).name("joined.txt");
     let twice = server.send(join(format!("{} {}", parts[0], parts[0]))).await;
     assert_eq!(twice.problem(), (400, "bad_parts".into()));
     let stranger = server.grant_for("mallory", Kind::File, None).await;
@@ -198,7 +201,10 @@ async fn that_is_malformed_is_told_so() {
         (post(&grant).header("upload-length", "1e3"), (400, "bad_request")),
         (post(&grant).header("upload-length", u64::MAX), (400, "bad_request")),
         (post(&grant).header("upload-length", i64::MAX), (413, "too_large")),
-        (post(&grant).header("upload-length", 1).header("upload-metadata", "filename %"), (400, "bad_request")),
+        (
+            post(&grant).header("upload-length", 1).header("upload-metadata", "filename %"),
+            (400, "bad_request"),
+        ),
         (post("nonsense").header("upload-length", 1), (401, "bad_grant")),
         (tus(Method::PATCH, &path, &grant).header("upload-offset", 0), (415, "bad_type")),
         (tus(Method::PATCH, &path, &grant).octets("x"), (400, "bad_request")),
@@ -357,7 +363,11 @@ async fn a_photo_that_is_none_is_a_file_and_its_html_never_runs() {
         let attachment = server.upload(&grant, name, content.as_bytes()).await;
         assert_eq!(attachment["kind"], "file");
         let answer = server.get(&server.link(&attachment)).await;
-        assert!(!["text/html", "image/svg+xml", "text/xml"].iter().any(|m| answer.header("content-type").starts_with(m)));
+        assert!(
+            !["text/html", "image/svg+xml", "text/xml"]
+                .iter()
+                .any(|m| answer.header("content-type").starts_with(m))
+        );
         assert!(answer.header("content-disposition").starts_with("attachment"));
         assert_eq!(answer.header("x-content-type-options"), "nosniff");
         assert!(answer.header("content-security-policy").starts_with("sandbox"));
@@ -382,6 +392,7 @@ async fn a_worker_that_dies_is_a_clear_problem() {
 async fn directly_wants_a_store_with_links() {
     let server = Server::start().await;
     let grant = server.grant().await;
-    let request = asked(Method::POST, "/v1/uploads/direct").bearer(&grant).json(&serde_json::json!({"bytes": 1}));
+    let request =
+        asked(Method::POST, "/v1/uploads/direct").bearer(&grant).json(&serde_json::json!({"bytes": 1}));
     assert_eq!(server.send(request).await.problem(), (409, "not_direct".into()));
 }

@@ -43,6 +43,16 @@ everywhere!(
     newcomers_see_from_their_joining_on,
     marks_only_grow,
     what_expires_leaves_no_hole,
+    a_conversation_keeps_its_messages_as_long_as_it_says,
+    who_says_how_long,
+    one_log_does_not_hold_up_another,
+    references_are_counted_once,
+    what_is_taken_is_referred_to_no_more,
+    taking_and_sending_at_once,
+    only_ones_own_attachments_of_this_conversation,
+    an_offer_again_is_harmless,
+    who_may_have_links,
+    the_largest_message_fits_a_frame,
     changes_are_found_once,
     a_call_ends_with_its_message,
     one_live_call_a_pair,
@@ -155,5 +165,5 @@ async fn a_panic_in_a_transaction_is_its_own() {
     assert_eq!(good.await.unwrap().seq, 1);
     assert_eq!(store.session_state(&user("b"), 100).await.unwrap().heads[0].members.len(), 2);
     assert_eq!(party("a/1").user, user("a"));
-    assert!(store.expire(UnixMillis(0), 10).await.unwrap() == 0);
+    assert!(store.expire(UnixMillis(0), None, 10).await.unwrap() == 0);
 }

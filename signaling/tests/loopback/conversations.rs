@@ -132,7 +132,7 @@ async fn problems_have_their_form() {
         assert_eq!((got, problem["code"].as_str()), (status, Some(code)), "{method} {path}: {problem}");
         assert_eq!(problem["status"], status);
     }
-    let (head, _) = server.raw_http("GET", "/v1/conversations", None, "").await;
+    let (head, _) = server.raw_http("GET", "/v1/conversations", "", "").await;
     let head = head.to_lowercase();
     assert!(head.contains("application/problem+json") && head.contains("www-authenticate: bearer"), "{head}");
 }

@@ -1,19 +1,22 @@
 //! A store whose answers a test may hold back, or refuse.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
 
 use tokio::sync::Semaphore;
 use trunkline_signaling::{
     Place,
     store::{
-        Appended, Bounds, CallChange, CallRules, Changes, Created, DueCalls, Marks, MembershipChange,
+        Appended, Bounds, CallChange, CallRules, Changes, ConversationChange, Created, DueCalls, Marks,
         MessagePage, NewConversation, NewMessage, Range, Reply, Roster, SessionState, SqliteStore, Store,
         StoreError,
     },
 };
-use trunkline_signaling_api::CallState;
+use trunkline_signaling_api::{Attachment, CallState};
 use trunkline_signaling_core::call::{Call, Input, Invitation};
-use trunkline_units::{CallId, ConversationId, UnixMillis, UserId};
+use trunkline_units::{AttachmentId, CallId, ConversationId, UnixMillis, UserId};
 
 pub(crate) struct Faulty {
     inner: SqliteStore,
@@ -46,7 +49,7 @@ impl Store for Faulty {
         actor: &UserId,
         user: &UserId,
         rules: CallRules,
-    ) -> Reply<MembershipChange> {
+    ) -> Reply<ConversationChange> {
         let (reply, gate) = (self.inner.remove_member(conv, actor, user, rules), self.removals);
         Box::pin(async move {
             gate.acquire().await.unwrap().forget();
@@ -65,13 +68,19 @@ impl Store for Faulty {
     pass! {
         ping() -> ();
         create_conversation(new: NewConversation) -> Created;
-        add_member(conv: &ConversationId, actor: &UserId, user: &UserId, bounds: Bounds, rules: CallRules) -> MembershipChange;
+        add_member(conv: &ConversationId, actor: &UserId, user: &UserId, bounds: Bounds, rules: CallRules) -> ConversationChange;
+        set_retention(conv: &ConversationId, actor: &UserId, seconds: Option<u64>) -> ConversationChange;
+        check_member(conv: &ConversationId, user: &UserId) -> ();
         session_state(user: &UserId, members_max: usize) -> SessionState;
         roster(conv: &ConversationId) -> Option<Roster>;
         append(message: NewMessage) -> Appended;
         page(conv: &ConversationId, user: &UserId, range: Range, limit: u32, bytes_max: usize) -> MessagePage;
         mark(conv: &ConversationId, user: &UserId, marks: Marks) -> Option<Marks>;
-        expire(before: UnixMillis, limit: u32) -> usize;
+        expire(now: UnixMillis, retention: Option<Duration>, limit: u32) -> usize;
+        offer_attachment(conv: &ConversationId, user: &UserId, attachment: Attachment, at: UnixMillis) -> ();
+        attachment(id: &AttachmentId, user: &UserId) -> Attachment;
+        take_unreferenced(before: UnixMillis, limit: u32) -> Vec<AttachmentId>;
+        forget_attachments(ids: &[AttachmentId]) -> ();
         invite(invitation: Invitation, rules: CallRules) -> CallChange;
         call(call: &CallId, user: Option<&UserId>) -> Option<Call>;
         due_calls(now: UnixMillis, limit: u32) -> DueCalls;

@@ -259,7 +259,7 @@ async fn what_expired_is_told_as_a_gap() {
         alice.send(&conv, &format!("m{n}")).await;
     }
     // Their time is over.
-    assert_eq!(store.expire(trunkline_units::UnixMillis::FAR, 100).await.unwrap(), 3);
+    assert_eq!(store.expire(trunkline_units::UnixMillis::FAR, Some(Duration::ZERO), 100).await.unwrap(), 3);
     alice.send(&conv, "m4").await;
     let mut bob = server.resume("bob", "phone", BTreeMap::from([(conv, 1)])).await;
     assert_eq!((bob.welcome().heads[0].min_seq, bob.welcome().heads[0].last_seq), (4, 4));

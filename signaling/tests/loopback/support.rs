@@ -23,14 +23,19 @@ use tokio_tungstenite::{
 };
 use trunkline_signaling::{
     JwtKey, MediaError, MediaEvent, MediaPlane, Place, Rate, RelayCredentials, Relays, Signaling,
-    SignalingConfig, SlotView, bus::Bus, mint_token, store::Store,
+    SignalingConfig, SlotView, UploadWish,
+    bus::{Bus, InProcessBus},
+    mint_token,
+    store::{SqliteStore, Store},
 };
 use trunkline_signaling_api::{
     CallMedia, CallOk, CallRequest, CallRinging, CallView, CallWithMedia, ClientFrame, ErrorFrame, Head,
     Hello, History, Invite, Media, MediaOffer, Message, Ok as OkFrame, Page, SUBPROTOCOL, Send, SendOk,
     ServerFrame, Welcome,
 };
-use trunkline_units::{CallId, ConversationId, DeviceId, MessageId, RequestId, UserId};
+use trunkline_units::{AttachmentId, CallId, ConversationId, DeviceId, MessageId, RequestId, UserId};
+
+use crate::grants::FakeGrants;
 
 /// Long enough that only a fault reaches it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -47,6 +52,10 @@ pub(crate) fn device(name: &str) -> DeviceId {
 
 pub(crate) fn call_id(name: &str) -> CallId {
     CallId::new(name).unwrap()
+}
+
+pub(crate) fn attachment_id(name: &str) -> AttachmentId {
+    AttachmentId::new(name).unwrap()
 }
 
 pub(crate) fn key() -> JwtKey {
@@ -107,6 +116,7 @@ pub(crate) struct Server {
     pub(crate) signaling: Signaling,
     pub(crate) events: mpsc::Sender<MediaEvent>,
     told: mpsc::UnboundedReceiver<Told>,
+    wishes: mpsc::UnboundedReceiver<UploadWish>,
     serving: JoinHandle<()>,
 }
 
@@ -120,6 +130,8 @@ pub(crate) fn config() -> SignalingConfig {
     config.limits.invites = plenty;
     config.limits.greetings = plenty;
     config.limits.requests = plenty;
+    config.limits.uploads = plenty;
+    config.limits.server_requests = plenty;
     config.demo_logins = true;
     config
 }
@@ -130,47 +142,56 @@ impl Server {
     }
 
     pub(crate) async fn with(config: SignalingConfig) -> Server {
-        let (tell, told) = mpsc::unbounded_channel();
-        let (events, heard) = mpsc::channel(64);
-        let media = Arc::new(FakeMedia(tell));
-        let signaling = Signaling::open(config, media, Arc::new(NoRelays), heard).await.unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        Server::serve(signaling, events, told, listener)
+        let store = Arc::new(SqliteStore::open(&config.database).unwrap());
+        Server::on(config, store, Arc::new(InProcessBus::new())).await
     }
 
     /// On a store and a bus of the test's own.
     pub(crate) async fn on(config: SignalingConfig, store: Arc<dyn Store>, bus: Arc<dyn Bus>) -> Server {
         let (tell, told) = mpsc::unbounded_channel();
         let (events, heard) = mpsc::channel(64);
-        let media = Arc::new(FakeMedia(tell));
-        let signaling = Signaling::start(config, store, bus, media, Arc::new(NoRelays), heard).await.unwrap();
+        let (wish, wishes) = mpsc::unbounded_channel();
+        let (media, grants) = (Arc::new(FakeMedia(tell)), Some(Arc::new(FakeGrants(wish)) as _));
+        let signaling =
+            Signaling::start(config, store, bus, media, Arc::new(NoRelays), grants, heard).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        Server::serve(signaling, events, told, listener)
+        Server::serve(signaling, events, told, wishes, listener)
+    }
+
+    /// With nobody who stores attachments; and opened as the server's own program does.
+    pub(crate) async fn without_attachments(config: SignalingConfig) -> Server {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Server::open(config, listener).await
     }
 
     /// Whose kernel keeps little of what clients do not read.
     pub(crate) async fn narrow(config: SignalingConfig) -> Server {
-        let (tell, told) = mpsc::unbounded_channel();
-        let (events, heard) = mpsc::channel(64);
-        let media = Arc::new(FakeMedia(tell));
-        let signaling = Signaling::open(config, media, Arc::new(NoRelays), heard).await.unwrap();
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_send_buffer_size(2_048).unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        Server::serve(signaling, events, told, socket.listen(64).unwrap())
+        Server::open(config, socket.listen(64).unwrap()).await
+    }
+
+    async fn open(config: SignalingConfig, listener: TcpListener) -> Server {
+        let (tell, told) = mpsc::unbounded_channel();
+        let (events, heard) = mpsc::channel(64);
+        let media = Arc::new(FakeMedia(tell));
+        let signaling = Signaling::open(config, media, Arc::new(NoRelays), None, heard).await.unwrap();
+        Server::serve(signaling, events, told, mpsc::unbounded_channel().1, listener)
     }
 
     fn serve(
         signaling: Signaling,
         events: mpsc::Sender<MediaEvent>,
         told: mpsc::UnboundedReceiver<Told>,
+        wishes: mpsc::UnboundedReceiver<UploadWish>,
         listener: TcpListener,
     ) -> Server {
         let address = listener.local_addr().unwrap();
         let router = signaling.router();
         let listener = listener.tap_io(|tcp| tcp.set_nodelay(true).unwrap());
         let serving = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Server { address, signaling, events, told, serving }
+        Server { address, signaling, events, told, wishes, serving }
     }
 
     /// Ends it without a goodbye, and waits until its store is free.
@@ -188,6 +209,11 @@ impl Server {
             .unwrap()
     }
 
+    /// The upload that the media store was asked for last; it has been asked.
+    pub(crate) fn wished(&mut self) -> UploadWish {
+        self.wishes.try_recv().expect("the media store was asked for nothing")
+    }
+
     /// One HTTP request; status and JSON body.
     pub(crate) async fn http(
         &self,
@@ -196,8 +222,20 @@ impl Server {
         token: Option<&str>,
         body: Option<Value>,
     ) -> (u16, Value) {
+        let auth = token.map_or(String::new(), |token| format!("Authorization: Bearer {token}\r\n"));
+        self.http_with(method, path, &auth, body).await
+    }
+
+    /// One HTTP request with these header lines; status and JSON body.
+    pub(crate) async fn http_with(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &str,
+        body: Option<Value>,
+    ) -> (u16, Value) {
         let body = body.map_or(String::new(), |body| body.to_string());
-        let (head, body) = self.raw_http(method, path, token, &body).await;
+        let (head, body) = self.raw_http(method, path, headers, &body).await;
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
         (status, serde_json::from_str(&body).unwrap_or(Value::Null))
     }
@@ -207,12 +245,11 @@ impl Server {
         &self,
         method: &str,
         path: &str,
-        token: Option<&str>,
+        headers: &str,
         body: &str,
     ) -> (String, String) {
-        let auth = token.map_or(String::new(), |token| format!("Authorization: Bearer {token}\r\n"));
         let request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{auth}Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            "{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{headers}Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         );
         let mut stream = TcpStream::connect(self.address).await.unwrap();

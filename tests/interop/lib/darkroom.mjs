@@ -24,9 +24,9 @@ export class Darkroom {
     return Buffer.from(base64, 'base64');
   }
 
-  /** Size and corners of a picture as Chromium decodes it; by its EXIF's orientation or as it is stored. */
-  look(bytes, { exif = false } = {}) {
-    return this.page.evaluate((all) => window.darkroom.look(...all), [bytes.toString('base64'), exif]);
+  /** Size, corners, and opacity in the middle, of a picture as Chromium shows it: turned as its EXIF says, if it has any. */
+  look(bytes) {
+    return this.page.evaluate((all) => window.darkroom.look(all), bytes.toString('base64'));
   }
 
   async close() {
@@ -91,9 +91,9 @@ function setUp() {
     return far(colour) < 60 ? name : `rgb(${rgb})`;
   }
 
-  async function look(base64, exif) {
+  async function look(base64) {
     const bytes = Uint8Array.from(atob(base64), (char) => char.charCodeAt(0));
-    const bitmap = await createImageBitmap(new Blob([bytes]), { imageOrientation: exif ? 'from-image' : 'none' });
+    const bitmap = await createImageBitmap(new Blob([bytes]));
     const { width, height } = bitmap;
     const canvas = new OffscreenCanvas(width, height);
     const draw = canvas.getContext('2d');

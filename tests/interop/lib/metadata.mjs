@@ -52,7 +52,7 @@ export function tiff(orientation) {
 
 const XMP = `<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">${SECRET}</rdf:RDF></x:xmpmeta>`;
 
-function jpegSegment(marker, ...content) {
+export function jpegSegment(marker, ...content) {
   const body = Buffer.concat(content.map((part) => Buffer.from(part, 'latin1')));
   const head = Buffer.from([0xff, marker, 0, 0]);
   head.writeUInt16BE(body.length + 2, 2);
@@ -119,18 +119,27 @@ function riffChunk(type, body) {
   return Buffer.concat([head, body, Buffer.alloc(body.length % 2)]);
 }
 
-/** A lossy WebP of one chunk, as canvases make them, in the extended form with EXIF and XMP. */
+export function webpChunks(webp) {
+  const found = [];
+  for (let at = 12; at + 8 <= webp.length;) {
+    const length = webp.readUInt32LE(at + 4);
+    found.push({ type: webp.toString('latin1', at, at + 4), body: webp.subarray(at + 8, at + 8 + length) });
+    at += 8 + length + (length % 2);
+  }
+  return found;
+}
+
+/** A still WebP, as canvases make them, in the extended form with EXIF and XMP (RFC 9649 §2.7). */
 export function tellingWebp(webp, { width, height }, orientation) {
+  const chunks = webpChunks(webp).filter(({ type }) => type !== 'VP8X');
+  const has = (type) => chunks.some((chunk) => chunk.type === type);
   const extended = Buffer.alloc(10);
-  extended[0] = 0x08 | 0x04;
+  extended[0] = (has('ICCP') ? 0x20 : 0) | (has('ALPH') ? 0x10 : 0) | 0x08 | 0x04;
   extended.writeUIntLE(width - 1, 4, 3);
   extended.writeUIntLE(height - 1, 7, 3);
-  const picture = webp.subarray(12);
-  if (picture.toString('latin1', 0, 4) !== 'VP8 ') throw new Error('not a simple lossy WebP');
-  const content = Buffer.concat([
-    Buffer.from('WEBP'), riffChunk('VP8X', extended), picture, riffChunk('EXIF', tiff(orientation)), riffChunk('XMP ', Buffer.from(XMP)),
-  ]);
-  return riffChunk('RIFF', content);
+  const kept = chunks.map(({ type, body }) => riffChunk(type, body));
+  const told = [riffChunk('EXIF', tiff(orientation)), riffChunk('XMP ', Buffer.from(XMP))];
+  return riffChunk('RIFF', Buffer.concat([Buffer.from('WEBP'), riffChunk('VP8X', extended), ...kept, ...told]));
 }
 
 /** An animated GIF of two frames with a comment and XMP; each colour is one of four. */

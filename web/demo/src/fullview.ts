@@ -22,8 +22,8 @@ function shots(conversation: Conversation): Shot[] {
 }
 
 /** A moving picture is shown whole, unless the person wants stillness; others in the largest size that was made. */
-async function bestOf(kit: MediaKit, attachment: Attachment): Promise<{ url: string; variant: string; final: boolean }> {
-  if (attachment.animated && !stillness()) {
+async function bestOf(kit: MediaKit, attachment: Attachment, move = !stillness()): Promise<{ url: string; variant: string; final: boolean }> {
+  if (attachment.animated && move) {
     return { url: await kit.session.mediaLinks.linkFor(attachment, 'original'), variant: 'original', final: true };
   }
   return kit.session.mediaLinks.bestFor(attachment, Math.max(attachment.width ?? 0, attachment.height ?? 0, 320));
@@ -79,9 +79,22 @@ export function fullView(kit: MediaKit, conversation: Conversation, first: Attac
     const { width, height } = attachment;
     frame.style.setProperty('--ratio', String((width || 4) / (height || 3)));
     if (width) frame.style.setProperty('--width', `${width}px`);
+    let move = !stillness();
+    if (attachment.animated && !move) {
+      const play = h('button', {
+        type: 'button', class: 'viewer-play', 'aria-label': 'Play animation', title: 'Play animation',
+        onclick: () => {
+          move = true;
+          play.remove();
+          close.focus();
+          void load();
+        },
+      }, icon('play'));
+      frame.append(play);
+    }
     const load = async (tries = 0): Promise<void> => {
       try {
-        const { url, variant, final } = await bestOf(kit, attachment);
+        const { url, variant, final } = await bestOf(kit, attachment, move);
         if (frame.dataset['variant'] !== variant) {
           await loaded(url);
           over.src = url;

@@ -26,7 +26,8 @@ const SHORTEST_S = 0.5;
 const LONGEST_S = 15 * 60;
 const LOOK_MS = 80;
 const BITS_PER_SECOND = 32_000;
-const BARS = 44;
+/** As many as the widest composer has room for. */
+const BARS = 240;
 const TYPES = ['audio/webm;codecs=opus', 'audio/mp4', 'audio/ogg;codecs=opus'];
 
 /** Why there is no microphone, in words for the person. */
@@ -68,7 +69,7 @@ export class Recorder {
     this.bar = h('div', { class: 'recorder', role: 'group', 'aria-label': 'Recording', hidden: true },
       h('button', { type: 'button', class: 'icon-button round-button', 'aria-label': 'Cancel recording', title: 'Cancel recording', onclick: () => this.cancel() }, icon('trash')),
       h('span', { class: 'recorder-strip' }, h('span', { class: 'recorder-dot' }), this.#time,
-        h('span', { class: 'recorder-wave', 'aria-hidden': 'true' }, svg('svg', { viewBox: `0 0 ${BARS * 4 - 2} 32`, preserveAspectRatio: 'xMaxYMid slice' }, ...this.#rects)),
+        h('span', { class: 'recorder-wave', 'aria-hidden': 'true' }, svg('svg', { width: BARS * 4 - 2, height: 32 }, ...this.#rects)),
         this.#hint),
       this.#send);
     this.button.addEventListener('pointerdown', (event) => {

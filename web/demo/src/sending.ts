@@ -6,17 +6,17 @@ import type { MediaKit } from './kit.js';
 import { faultWords, toast } from './parts.js';
 import { arrangeAlbum, shapeBox } from './photo.js';
 import { voicePlayer } from './voice.js';
-import { timeWords, uploadFault, uploadWords } from './words.js';
+import { fitsAsFile, markWords, timeWords, uploadFault, uploadWords } from './words.js';
 
 const GOING = new Set(['queued', 'granting', 'uploading']);
 
 /** A ring that fills, with a button in it that does what makes sense now: pause, go on, try again. */
-function ring(kit: MediaKit, upload: Upload): { element: HTMLElement; show(): void } {
-  const arc = svg('circle', { class: 'ring-arc', cx: 24, cy: 24, r: 21, pathLength: 100, 'stroke-dasharray': '0 100' });
-  const button = h('button', { type: 'button', class: 'ring-button', onclick: () => act(kit, upload) });
-  const gauge = h('span', { class: 'ring-gauge', role: 'progressbar', 'aria-label': `Sending ${upload.name}`, 'aria-valuemin': 0, 'aria-valuemax': 100 },
-    svg('svg', { viewBox: '0 0 48 48' }, svg('circle', { class: 'ring-track', cx: 24, cy: 24, r: 21 }), arc));
-  const element = h('span', { class: 'ring' }, gauge, button);
+function gaugeOf(upload: Upload): { element: HTMLElement; show(): void } {
+  const arc = svg('circle', { class: 'gauge-arc', cx: 24, cy: 24, r: 21, pathLength: 100, 'stroke-dasharray': '0 100' });
+  const button = h('button', { type: 'button', class: 'gauge-button', onclick: () => act(upload) });
+  const gauge = h('span', { class: 'gauge-dial', role: 'progressbar', 'aria-label': `Sending ${upload.name}`, 'aria-valuemin': 0, 'aria-valuemax': 100 },
+    svg('svg', { viewBox: '0 0 48 48' }, svg('circle', { class: 'gauge-track', cx: 24, cy: 24, r: 21 }), arc));
+  const element = h('span', { class: 'gauge' }, gauge, button);
   return {
     element,
     show() {
@@ -24,8 +24,9 @@ function ring(kit: MediaKit, upload: Upload): { element: HTMLElement; show(): vo
       const percent = Math.round(progress.ratio * 100);
       const busy = state === 'processing' || state === 'granting';
       // A little of it always shows that something goes on.
-      arc.setAttribute('stroke-dasharray', busy ? '28 100' : `${Math.max(state === 'failed' ? 0 : 4, progress.ratio * 100)} 100`);
+      arc.setAttribute('stroke-dasharray', busy ? '28 100' : `${Math.max(4, progress.ratio * 100)} 100`);
       element.classList.toggle('busy', busy);
+      element.classList.toggle('failed', state === 'failed');
       gauge.setAttribute('aria-valuenow', String(percent));
       gauge.setAttribute('aria-valuetext', uploadWords(upload));
       const [label, name] = state === 'failed' ? ['Try again', 'again'] as const
@@ -40,15 +41,15 @@ function ring(kit: MediaKit, upload: Upload): { element: HTMLElement; show(): vo
   };
 }
 
-function act(kit: MediaKit, upload: Upload): void {
+function act(upload: Upload): void {
   if (upload.state === 'failed') upload.retry();
-  else if (upload.needsFile) chooseAgain(kit, upload);
+  else if (upload.needsFile) chooseAgain(upload);
   else if (upload.state === 'paused') upload.resume();
   else upload.pause();
 }
 
 /** Asks for the very file that was chosen before the page was reloaded. */
-function chooseAgain(kit: MediaKit, upload: Upload): void {
+function chooseAgain(upload: Upload): void {
   const input = h('input', {
     type: 'file', accept: upload.type || null,
     onchange: () => {
@@ -59,12 +60,18 @@ function chooseAgain(kit: MediaKit, upload: Upload): void {
   input.click();
 }
 
+/** What goes takes the focus along: the next thing to do is to write. */
+function giveUp(upload: Upload): void {
+  upload.cancel();
+  document.getElementById('composer')?.focus({ preventScroll: true });
+}
+
 function cancelButton(upload: Upload): HTMLElement {
-  return h('button', { type: 'button', class: 'sending-cancel', 'aria-label': `Cancel: ${upload.name}`, title: 'Cancel', onclick: () => upload.cancel() }, icon('close'));
+  return h('button', { type: 'button', class: 'sending-cancel', 'aria-label': `Cancel: ${upload.name}`, title: 'Cancel', onclick: () => giveUp(upload) }, icon('close'));
 }
 
 /** Keeps an element as its upload is, for as long as it is on its way. */
-function follow(element: HTMLElement, kit: MediaKit, upload: Upload, show: () => void): HTMLElement {
+function follow(element: HTMLElement, upload: Upload, show: () => void): HTMLElement {
   const draw = (): void => {
     const { state } = upload;
     Object.assign(element.dataset, {
@@ -80,8 +87,8 @@ function follow(element: HTMLElement, kit: MediaKit, upload: Upload, show: () =>
 }
 
 function photoBox(kit: MediaKit, upload: Upload): HTMLElement {
-  const status = h('span', { class: 'sending-status' });
-  const gauge = ring(kit, upload);
+  const status = h('span', { class: 'sending-status', 'aria-live': 'off' });
+  const gauge = gaugeOf(upload);
   const image = h('img', { alt: '', class: 'photo-over', draggable: 'false' });
   const box = h('div', { class: 'photo sending', role: 'group', 'aria-label': upload.name }, image, h('div', { class: 'veil' }, gauge.element, cancelButton(upload), status));
   shapeBox(box, 4, 3);
@@ -93,19 +100,21 @@ function photoBox(kit: MediaKit, upload: Upload): HTMLElement {
   void kit.previewOf(upload).then((url) => {
     if (url !== undefined) image.src = url;
   });
-  return follow(box, kit, upload, () => {
+  return follow(box, upload, () => {
     gauge.show();
-    setText(status, uploadWords(upload));
+    // The ring says how far it came.
+    setText(status, upload.state === 'paused' && !upload.needsFile ? 'Paused' : uploadWords(upload));
   });
 }
 
-function fileBox(kit: MediaKit, upload: Upload): HTMLElement {
-  const status = h('span', { class: 'file-size' });
-  const gauge = ring(kit, upload);
+function fileBox(upload: Upload): HTMLElement {
+  // The gauge says it to those who listen; being told of every step would be too much.
+  const status = h('span', { class: 'file-size', 'aria-live': 'off' });
+  const gauge = gaugeOf(upload);
   const row = h('div', { class: 'file-row sending', role: 'group', 'aria-label': upload.name },
     h('span', { class: 'file-lead' }, badgeView(upload.name, upload.type), gauge.element),
     h('span', { class: 'file-words' }, nameView(upload.name), status), cancelButton(upload));
-  return follow(row, kit, upload, () => {
+  return follow(row, upload, () => {
     gauge.show();
     setText(status, uploadWords(upload));
   });
@@ -113,13 +122,13 @@ function fileBox(kit: MediaKit, upload: Upload): HTMLElement {
 
 function voiceBox(kit: MediaKit, upload: Upload): HTMLElement {
   const sketch = kit.sketch(upload);
-  const gauge = ring(kit, upload);
-  const status = h('span', { class: 'voice-status' });
+  const gauge = gaugeOf(upload);
+  const status = h('span', { class: 'voice-status', 'aria-live': 'off' });
   const player = voicePlayer({ waveform: sketch?.waveform, seconds: sketch?.seconds ?? 0, source: () => kit.previewOf(upload) }, gauge.element);
   player.classList.add('sending');
   player.querySelector('.voice-foot')!.append(status);
   player.append(cancelButton(upload));
-  return follow(player, kit, upload, () => {
+  return follow(player, upload, () => {
     gauge.show();
     setText(status, uploadWords(upload));
   });
@@ -130,21 +139,26 @@ export function parcelView(kit: MediaKit, parcel: Parcel): HTMLElement {
   const album = h('div', { class: 'album' });
   const rows = h('div', { class: 'rows' });
   const faults = h('div', { class: 'sending-faults' });
+  const mark = h('span', { class: 'mark', role: 'img' });
   const show = (): void => {
     const uploads = parcel.uploads.filter((one) => one.state !== 'cancelled');
+    const failed = uploads.filter((one) => one.state === 'failed');
     reconcile(album, uploads.filter((one) => one.kind === 'photo'), (one) => one.key, (one) => photoBox(kit, one));
     arrangeAlbum(album);
     album.hidden = album.children.length === 0;
-    reconcile(rows, uploads.filter((one) => one.kind !== 'photo'), (one) => one.key, (one) => (one.kind === 'voice' ? voiceBox : fileBox)(kit, one));
+    reconcile(rows, uploads.filter((one) => one.kind !== 'photo'), (one) => one.key, (one) => (one.kind === 'voice' ? voiceBox(kit, one) : fileBox(one)));
     rows.hidden = rows.children.length === 0;
-    reconcile(faults, uploads.filter((one) => one.state === 'failed'), (one) => one.key, (one) => faultRow(one, uploads.length > 1));
+    reconcile(faults, failed, (one) => one.key, (one) => faultRow(one, uploads.length > 1));
+    mark.dataset['mark'] = failed.length > 0 ? 'failed' : 'sending';
+    mark.title = markWords(mark.dataset['mark']);
+    mark.setAttribute('aria-label', mark.title);
+    setIcon(mark, failed.length > 0 ? 'alert' : 'clock');
   };
   parcel.on('change', show);
   show();
   return h('div', { class: 'message mine first' },
     h('div', { class: `bubble media${parcel.text ? ' worded' : ''}` }, album, rows, parcel.text !== '' && h('p', { dir: 'auto' }, parcel.text),
-      h('span', { class: 'meta' }, h('time', { datetime: new Date(parcel.at).toISOString() }, timeWords(parcel.at)),
-        h('span', { class: 'mark', role: 'img', 'aria-label': 'Sending', 'data-mark': 'sending', title: 'Sending' }, icon('clock')))),
+      h('span', { class: 'meta' }, h('time', { datetime: new Date(parcel.at).toISOString() }, timeWords(parcel.at)), mark)),
     faults);
 }
 
@@ -152,5 +166,6 @@ function faultRow(upload: Upload, named: boolean): HTMLElement {
   const words = uploadFault(upload.error?.code ?? '', faultWords(upload.error));
   return h('div', { class: 'failed-actions' }, h('span', { role: 'alert' }, named ? h('bdi', {}, upload.name) : false, named ? ': ' : false, words),
     h('button', { type: 'button', class: 'button quiet', onclick: () => upload.retry() }, 'Try again'),
-    h('button', { type: 'button', class: 'button quiet', onclick: () => upload.cancel() }, 'Delete'));
+    fitsAsFile(upload.kind, upload.error?.code) && h('button', { type: 'button', class: 'button quiet', onclick: () => upload.retry('file') }, 'Send as a file'),
+    h('button', { type: 'button', class: 'button quiet', onclick: () => giveUp(upload) }, 'Delete'));
 }

@@ -32,9 +32,14 @@ const TYPING_SHOWN_MS = 5_000;
 /** A message of the same person within this long joins the one before. */
 const GROUP_MS = 4 * 60_000;
 const TEXT_BYTES_MAX = 15_000;
+/** This near to the end is at the end. */
+const END_PX = 80;
+
+/** Whether this device knows all that the message refers to. */
+const isShown = (message: Outgoing): boolean => (message.shown?.length ?? 0) >= (message.attachments?.length ?? 0);
 
 /** What stands in the log, in order. */
-function lines(conversation: Conversation): Line[] {
+function lines(conversation: Conversation, me: string): Line[] {
   const out: Line[] = [];
   let day = '';
   let before: WireMessage | undefined;
@@ -51,9 +56,9 @@ function lines(conversation: Conversation): Line[] {
     out.push({ key: message.id + message.user, type: 'message', message, first });
     before = message;
   }
-  // What is on its way stands in the order in which it was sent.
+  // What is on its way stands in the order in which it was sent; arrived, it keeps its element.
   const going = [
-    ...conversation.outgoing.map((message) => ({ at: message.at, line: { key: `out ${message.id}`, type: 'outgoing', message } as Line })),
+    ...conversation.outgoing.map((message) => ({ at: message.at, line: { key: `${isShown(message) ? '' : 'out '}${message.id}${me}`, type: 'outgoing', message } as Line })),
     ...conversation.parcels.map((parcel) => ({ at: parcel.at, line: { key: `parcel ${parcel.id}`, type: 'parcel', parcel } as Line })),
   ].sort((a, b) => a.at - b.at);
   out.push(...going.map(({ line }) => line));
@@ -69,6 +74,9 @@ export class ThreadView {
   readonly #typing = new Map<string, number>();
   #typingTimer: ReturnType<typeof setTimeout> | undefined;
   #loading = false;
+  /** Whether the newest is to stay in sight, whatever grows: pictures take their places late, keyboards come up. */
+  #following = true;
+  #top = 0;
   readonly #title = h('h2', { class: 'thread-title' });
   readonly #subtitle = h('p', { class: 'thread-subtitle', 'aria-live': 'polite' });
   readonly #face = h('span', {});
@@ -130,10 +138,20 @@ export class ThreadView {
       if (this.#field.value) this.conversation?.typing();
     });
     this.#bottom.addEventListener('scroll', () => {
-      if (this.#bottom.scrollTop < 40) void this.#loadOlder();
+      const { scrollTop, scrollHeight, clientHeight } = this.#bottom;
+      const atEnd = scrollHeight - scrollTop - clientHeight < END_PX;
+      // Only a hand moves it up; what grows below does not.
+      if (atEnd || scrollTop < this.#top) this.#following = atEnd;
+      this.#top = scrollTop;
+      if (scrollTop < 40) void this.#loadOlder();
       this.#markRead();
     });
     document.addEventListener('visibilitychange', () => this.#markRead());
+    const sizes = new ResizeObserver(() => {
+      if (this.#following) this.#bottom.scrollTop = this.#bottom.scrollHeight;
+    });
+    sizes.observe(this.#log);
+    sizes.observe(this.#bottom);
     this.#empty = h('div', { class: 'thread-empty' }, icon('chat'), h('p', {}, 'Choose a conversation, or start a new one.'));
     this.element.append(
       h('header', { class: 'thread-head' },
@@ -152,6 +170,7 @@ export class ThreadView {
     }
     this.conversation = conversation;
     this.#typing.clear();
+    this.#following = true;
     this.#log.replaceChildren();
     this.#field.value = this.#drafts.get(conversation?.id ?? '') ?? '';
     this.#grow();
@@ -195,8 +214,8 @@ export class ThreadView {
     this.#renderBanner(conversation);
     this.#older.hidden = !conversation.hasOlder || conversation.cursor === undefined;
     const before = this.#bottom.scrollHeight - this.#bottom.scrollTop;
-    const atBottom = before - this.#bottom.clientHeight < 80;
-    reconcile(this.#log, lines(conversation), (line) => line.key, (line) => this.#line(conversation, line), (element, line) => this.#updateLine(element, conversation, line));
+    const atBottom = before - this.#bottom.clientHeight < END_PX;
+    reconcile(this.#log, lines(conversation, this.#session.user), (line) => line.key, (line) => this.#line(conversation, line), (element, line) => this.#updateLine(element, conversation, line));
     // Reading on stays where it was when older messages come in above; at the end it follows.
     this.#bottom.scrollTop = atBottom ? this.#bottom.scrollHeight : this.#loading ? this.#bottom.scrollHeight - before : this.#bottom.scrollTop;
     this.#markRead();
@@ -232,7 +251,7 @@ export class ThreadView {
     switch (line.type) {
       case 'day': return h('div', { class: 'day' }, h('span', {}, dayWords(line.at, Date.now())));
       case 'gap': return h('div', { class: 'day' }, h('span', {}, 'Older messages here have expired'));
-      case 'outgoing': return this.#bubble(line.message.body, line.message.shown ?? [], line.message.at, true);
+      case 'outgoing': return this.#bubble(isShown(line.message) ? line.message.body : { text: 'Sending files…' }, line.message.shown ?? [], line.message.at, true);
       case 'parcel': return parcelView(this.#kit, line.parcel);
       case 'message': return isOutcome(line.message.body) && line.message.kind === 'call'
         ? this.#callLine(conversation, line.message)
@@ -265,7 +284,9 @@ export class ThreadView {
     if (line.type === 'message') {
       element.classList.toggle('first', line.first);
       element.classList.toggle('group', conversation.others.length > 1);
-      if (line.message.user === this.#session.user && line.message.kind !== 'call') this.#showMark(element, conversation.mark(line.message));
+      if (line.message.user !== this.#session.user || line.message.kind === 'call') return;
+      this.#showMark(element, conversation.mark(line.message));
+      element.querySelector('.failed-actions')?.remove();
     } else if (line.type === 'outgoing') {
       this.#showMark(element, line.message.failed ? 'failed' : 'sending');
       const failed = line.message.failed;
@@ -304,8 +325,8 @@ export class ThreadView {
     const { conversation } = this;
     if (!conversation) return;
     try {
-      const parcel = conversation.sendFile(blob, { kind: 'voice', name: recordingName(blob.type, new Date()) });
-      this.#kit.keepSketch(parcel.uploads[0]!, { waveform, seconds });
+      const upload = conversation.sendFile(blob, { kind: 'voice', name: recordingName(blob.type, new Date()) });
+      this.#kit.keepSketch(upload, { waveform, seconds });
     } catch (error) {
       toast(faultWords(error), 'error');
     }
@@ -315,6 +336,7 @@ export class ThreadView {
 
   /** Shows the newest, where the person has just put something. */
   #toEnd(): void {
+    this.#following = true;
     this.#bottom.scrollTop = this.#bottom.scrollHeight;
     this.#render();
     this.#bottom.scrollTop = this.#bottom.scrollHeight;
@@ -337,7 +359,7 @@ export class ThreadView {
   #markRead(): void {
     const conversation = this.conversation;
     if (!conversation || document.visibilityState !== 'visible' || this.element.offsetParent === null) return;
-    if (this.#bottom.scrollHeight - this.#bottom.scrollTop - this.#bottom.clientHeight < 80) conversation.markRead();
+    if (this.#bottom.scrollHeight - this.#bottom.scrollTop - this.#bottom.clientHeight < END_PX) conversation.markRead();
   }
 
   async #loadOlder(): Promise<void> {

@@ -65,7 +65,7 @@ export function voicePlayer(parts: VoiceParts, lead?: HTMLElement): HTMLElement 
   }, wave.element);
   const rate = h('button', { type: 'button', class: 'voice-speed', onclick: () => setSpeed(SPEEDS[(SPEEDS.indexOf(speed) + 1) % SPEEDS.length]!) });
   const element = h('div', { class: 'voice', role: 'group', 'aria-label': 'Voice note', 'data-playing': 'false' },
-    lead ?? toggle, h('div', { class: 'voice-middle' }, seek, h('div', { class: 'voice-foot' }, time, !lead && rate)));
+    lead ?? toggle, h('div', { class: 'voice-middle' }, seek, h('div', { class: 'voice-foot', 'aria-live': 'off' }, time, !lead && rate)));
 
   let audio: HTMLAudioElement | undefined;
   /** Where to begin, before there is sound to be anywhere in. */

@@ -149,7 +149,8 @@ export function filesWords(files: readonly { kind: string; name?: string | null 
   if (!first) return '';
   if (photos === files.length) return photos === 1 ? 'Photo' : `${photos} photos`;
   if (files.length > 1) return `${files.length} files`;
-  if (first.kind !== 'voice') return first.name || 'File';
+  // Isolated: a name may be written from right to left.
+  if (first.kind !== 'voice') return first.name ? `\u2068${first.name}\u2069` : 'File';
   return first.duration_ms ? `Voice note · ${clock(first.duration_ms / 1000)}` : 'Voice note';
 }
 
@@ -190,6 +191,7 @@ const UPLOAD_FAULTS: Record<string, string> = {
   not_found: 'The server does not have this file any more.',
   disk_full: 'The server has no room left.',
   damaged: 'This file is damaged: it ends or breaks in the middle.',
+  not_an_image: 'This is no picture that can be shown.',
   not_audio: 'There is no sound in this recording.',
   too_many_pixels: 'This picture has too many pixels.',
   too_many_scans: 'This picture is built in a way that the server does not accept.',
@@ -203,6 +205,17 @@ const UPLOAD_FAULTS: Record<string, string> = {
 /** Why an upload failed, by the code; `text` is what to say of codes not known here. */
 export function uploadFault(code: string, text: string): string {
   return UPLOAD_FAULTS[code] ?? text;
+}
+
+/** What is wrong with it as a photo or as a voice note, and may do as a file. */
+const BETTER_AS_FILE = new Set([
+  'too_large', 'damaged', 'not_an_image', 'not_audio', 'too_many_pixels', 'too_many_scans', 'too_many_frames', 'too_complex', 'too_long',
+  'too_much_memory', 'too_much_time',
+]);
+
+/** Whether to offer to send a failed upload as a mere file. */
+export function fitsAsFile(kind: string, code: string | undefined): boolean {
+  return kind !== 'file' && code !== undefined && BETTER_AS_FILE.has(code);
 }
 
 const TONES: [string, RegExp][] = [

@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { SLOTS_MAX, readKnobs, takeToken } from '../src/knobs.js';
-import { callLine, clock, columnsFor, dayWords, duration, endWords, initials, isOutcome, listTime, names, people, userId } from '../src/words.js';
+import {
+  albumRows, callLine, clock, columnsFor, dayWords, duration, endWords, fileBadge, filesWords, fitsAsFile, initials, isOutcome, listTime,
+  messagesOf, names, people, progressWords, uploadFault, uploadWords, userId,
+} from '../src/words.js';
 
 test('clock and durations', () => {
   assert.deepEqual([0, 65, 3723].map(clock), ['0:00', '1:05', '1:02:03']);
@@ -69,4 +72,50 @@ test('the token is taken out of the address', () => {
   assert.deepEqual(takeToken('#token=a.b.c'), { token: 'a.b.c', rest: '' });
   assert.deepEqual(takeToken('#x=1&token=a.b.c'), { token: 'a.b.c', rest: '#x=1' });
   assert.deepEqual(takeToken(''), { token: undefined, rest: '' });
+});
+
+test('files in a line', () => {
+  const photo = { kind: 'photo' };
+  const voice = { kind: 'voice', duration_ms: 12_300 };
+  const file = { kind: 'file', name: 'plan.pdf' };
+  assert.deepEqual([[], [photo], [photo, photo], [voice], [{ kind: 'voice' }], [file], [{ kind: 'file' }], [photo, file]].map(filesWords),
+    ['', 'Photo', '2 photos', 'Voice note · 0:12', 'Voice note', '\u2068plan.pdf\u2069', 'File', '2 files']);
+});
+
+test('how far an upload is', () => {
+  assert.equal(progressWords(1_200_000, 3_400_000), '1.2 of 3.4 MB');
+  assert.equal(progressWords(980_000, 3_400_000), '980 KB of 3.4 MB');
+  const at = (state: string, more = {}) => uploadWords({ state, waiting: undefined, needsFile: false, progress: { sent: 1e6, total: 4e6 }, ...more });
+  assert.equal(at('uploading'), '1 of 4 MB');
+  assert.equal(at('paused'), 'Paused at 1 of 4 MB');
+  assert.equal(at('paused', { needsFile: true }), 'Choose the file again to go on');
+  assert.equal(at('queued', { progress: { sent: 0, total: 4e6 } }), 'Waiting for its turn…');
+  for (const state of ['granting', 'uploading', 'processing']) assert.equal(at(state, { waiting: 'network' }), 'Waiting for the network…');
+  assert.equal(at('uploading', { waiting: 'server' }), 'The server is busy. Trying again…');
+});
+
+test('why an upload failed', () => {
+  assert.equal(uploadFault('damaged', 'x'), 'This file is damaged: it ends or breaks in the middle.');
+  assert.equal(uploadFault('something_new', 'The server says so.'), 'The server says so.');
+  assert.deepEqual([fitsAsFile('photo', 'too_many_pixels'), fitsAsFile('file', 'too_large'), fitsAsFile('photo', 'quota_exceeded'), fitsAsFile('photo', undefined)],
+    [true, false, false, false]);
+});
+
+test('files are told apart by their letters and colours', () => {
+  assert.deepEqual(fileBadge('фото.jpg', 'image/jpeg'), { label: 'JPG', tone: 'teal' });
+  assert.deepEqual(fileBadge('plan.final.PDF', ''), { label: 'PDF', tone: 'red' });
+  assert.deepEqual(fileBadge('packing list.xlsx', ''), { label: 'XLSX', tone: 'green' });
+  assert.deepEqual(fileBadge('noname', 'application/zip'), { label: 'ZIP', tone: 'amber' });
+  assert.deepEqual(fileBadge('README', 'text/plain'), { label: '', tone: 'grey' });
+});
+
+test('albums fill their rows', () => {
+  for (let count = 1; count <= 10; count++) assert.equal(albumRows(count).reduce((a, b) => a + b, 0), count);
+  assert.deepEqual([1, 2, 3, 4, 5, 7, 10].map(albumRows), [[1], [2], [1, 2], [2, 2], [2, 3], [2, 2, 3], [2, 2, 3, 3]]);
+});
+
+test('what is chosen together becomes albums of photos, and a message for everything else', () => {
+  const isPhoto = (name: string) => name.startsWith('p');
+  assert.deepEqual(messagesOf(['p1', 'f1', 'p2', 'p3', 'f2'], isPhoto, 2), [['p1', 'p2'], ['p3'], ['f1'], ['f2']]);
+  assert.deepEqual(messagesOf([], isPhoto, 2), []);
 });

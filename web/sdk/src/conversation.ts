@@ -1,5 +1,6 @@
 /** One conversation as this device holds it: what it has, what is on its way, and who has read what. */
 import type { Parcel } from './parcel.js';
+import type { Upload } from './upload.js';
 import type { RequestError } from './util.js';
 import type { Attachment, AttachmentKind, Head, Json, MemberInfo, WireMessage } from './wire.js';
 
@@ -87,15 +88,12 @@ export class Conversation {
     return this.#port.sendMessage(this, kind, body, attachments);
   }
 
-  /**
-   * Uploads a file and sends it as a message when it is ready, also if the page is reloaded in between. The parcel stands
-   * in `parcels` until then.
-   */
-  sendFile(file: Blob, options: Omit<FileToSend, 'file'> & { text?: string } = {}): Parcel {
-    return this.#port.sendFiles(this, [{ ...options, file }], options.text ?? '');
+  /** Uploads a file and sends it as a message when it is ready, also if the page is reloaded in between. */
+  sendFile(file: Blob, options: Omit<FileToSend, 'file'> & { text?: string } = {}): Upload {
+    return this.sendFiles([{ ...options, file }], options.text).uploads[0]!;
   }
 
-  /** The same for up to ten files that are to be one message. */
+  /** The same for up to ten files that are to be one message. The parcel stands in `parcels` until it is one. */
   sendFiles(files: readonly FileToSend[], text = ''): Parcel {
     return this.#port.sendFiles(this, files, text);
   }

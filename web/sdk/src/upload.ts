@@ -25,16 +25,17 @@ export interface UploadProgress {
 }
 
 export interface UploadEvents {
-  /** Its state, or what it waits for, is another. */
-  change: Upload;
+  state: UploadState;
   progress: UploadProgress;
+  /** Anything to draw anew but the progress: its state, what it waits for, its id. */
+  change: Upload;
 }
 
 /** What outlives a reload. */
 export interface UploadRecord {
   readonly key: string;
   readonly conv: string;
-  readonly kind: AttachmentKind;
+  kind: AttachmentKind;
   readonly name: string;
   readonly type: string;
   readonly bytes: number;
@@ -175,10 +176,11 @@ export class Upload extends Emitter<UploadEvents> {
     this.#enqueue(true);
   }
 
-  /** Starts a failed upload again, from nothing. */
-  retry(): void {
+  /** Starts a failed upload again, from nothing; as another kind, if it is better sent as one (a damaged photo as a file). */
+  retry(kind: AttachmentKind = this.kind): void {
     if (this.#state !== 'failed') return;
     this.#dropFromServer();
+    this.record.kind = kind;
     this.record.failed = undefined;
     this.error = undefined;
     this.#restarts = 0;
@@ -357,8 +359,8 @@ export class Upload extends Emitter<UploadEvents> {
       if (fault.code !== 'expired_grant') record.url = record.whole = undefined;
       return 'again';
     }
-    // A full disk does not pass by itself, and a refusal stays one.
-    if (status === 507 || (status >= 400 && status < 500 && fault.retryMs === undefined)) return 'fail';
+    // A refusal stays one.
+    if (status >= 400 && status < 500 && fault.retryMs === undefined) return 'fail';
     return status >= 500 || isRetryable(fault) ? 'wait' : 'fail';
   }
 
@@ -432,6 +434,7 @@ export class Upload extends Emitter<UploadEvents> {
     if (this.#state === state) return;
     this.#state = state;
     this.#port.changed(this);
+    this.emit('state', state);
     this.emit('change', this);
   }
 

@@ -4,7 +4,7 @@ import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { CLIENT_SHAPES, SERVER_SHAPES, decodeServerFrame, frameFault } from '../src/wire.js';
+import { CLIENT_SHAPES, SERVER_SHAPES, decodeServerFrame, frameFault, isAttachment, type AttachmentLinks, type UploadGrant } from '../src/wire.js';
 
 /** The repository's root, wherever the compiled test lies. */
 function fixtureFolder(): string {
@@ -38,6 +38,19 @@ for (const name of files) {
     }
   });
 }
+
+const read = (name: string): unknown => JSON.parse(readFileSync(join(folder, name), 'utf8'));
+
+test('attachments, grants and links are what this client takes them for', () => {
+  const { attachments } = read('server.message.text.json') as { attachments: unknown[] };
+  assert.ok(attachments.length > 0 && attachments.every(isAttachment));
+  const grant = read('rest.upload_grant.json') as UploadGrant;
+  assert.deepEqual([typeof grant.grant, grant.endpoint, typeof grant.expires_at, typeof grant.bytes_max, typeof grant.direct],
+    ['string', '/v1/uploads', 'number', 'number', 'boolean']);
+  const links = read('rest.attachment_links.json') as AttachmentLinks;
+  assert.equal(typeof links.expires_at, 'number');
+  assert.ok(Object.values(links.links).every((path) => path.startsWith('/v1/media/')));
+});
 
 test('every type of frame but those not built yet has a fixture', () => {
   const covered = new Set(files.map((name) => {

@@ -1,6 +1,9 @@
 //! Uploads in parts.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    cmp::Reverse,
+    time::{Duration, SystemTime},
+};
 
 use aws_sdk_s3::{
     primitives::ByteStream,
@@ -10,7 +13,9 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::{READING, S3Store, WRITING, crc32c, fault::fault, insist, instant, length};
-use crate::{Blob, BlobError, BlobStore, Key, LIST_MAX, Multipart, PART_NUMBER_MAX, Part, PartsFrom};
+use crate::{
+    Blob, BlobError, BlobStore, Key, LIST_MAX, Multipart, PART_NUMBER_MAX, Part, PartsFrom, store::Sent,
+};
 
 /// The object's metadata that names the upload it was made by.
 const TOKEN: &str = "trunkline-upload";
@@ -18,8 +23,8 @@ const TOKEN: &str = "trunkline-upload";
 /// A part as the server has it.
 pub(super) struct StoredPart {
     pub(super) part: Part,
-    etag: Option<String>,
-    sum: Option<String>,
+    sent: Sent,
+    stored: SystemTime,
 }
 
 impl S3Store {
@@ -55,15 +60,13 @@ impl S3Store {
     ) -> Result<(), BlobError> {
         let name = self.name(&upload.key);
         let sum = (upload.parts_from == PartsFrom::Server).then(|| crc32c(&bytes));
-        insist(WRITING, || async {
+        let stored = insist(WRITING, || async {
             let request = self.client().upload_part().bucket(self.bucket()).key(&name).upload_id(&upload.id);
             let request = request.part_number(number.into()).set_checksum_crc32_c(sum.clone());
             request.body(ByteStream::from(bytes.clone())).send().await.map_err(fault)
         })
         .await?;
-        if let Some(sum) = sum {
-            upload.note_sum(number, sum);
-        }
+        upload.note(number, Sent { etag: stored.e_tag, sum });
         Ok(())
     }
 
@@ -84,8 +87,11 @@ impl S3Store {
                     number.ok_or_else(|| BlobError::Internal("a part without a number".to_owned()))?;
                 parts.push(StoredPart {
                     part: Part { number, bytes: length(stored.size())? },
-                    etag: stored.e_tag().map(str::to_owned),
-                    sum: stored.checksum_crc32_c().map(str::to_owned),
+                    sent: Sent {
+                        etag: stored.e_tag().map(str::to_owned),
+                        sum: stored.checksum_crc32_c().map(str::to_owned),
+                    },
+                    stored: instant(stored.last_modified()),
                 });
             }
             marker = page.next_part_number_marker().map(str::to_owned);
@@ -93,7 +99,12 @@ impl S3Store {
                 break;
             }
         }
-        parts.sort_unstable_by_key(|stored| stored.part.number);
+        // SeaweedFS lists a part that was replaced (or sent again, since the answer got lost) beside the one that replaced
+        // it. What we had an answer for is the one; else the latest.
+        let ours =
+            |part: &StoredPart| upload.sent(part.part.number).is_some_and(|sent| sent.etag == part.sent.etag);
+        parts.sort_by_key(|part| (part.part.number, !ours(part), Reverse(part.stored)));
+        parts.dedup_by_key(|part| part.part.number);
         Ok(parts)
     }
 
@@ -125,10 +136,10 @@ impl S3Store {
         let parts = stored.into_iter().map(|stored| {
             let number = stored.part.number;
             let sum = match upload.parts_from {
-                PartsFrom::Server => stored.sum.or_else(|| upload.sum(number)),
+                PartsFrom::Server => upload.sent(number).map_or(stored.sent.sum, |sent| sent.sum),
                 PartsFrom::Client => None,
             };
-            let part = CompletedPart::builder().part_number(number.into()).set_e_tag(stored.etag);
+            let part = CompletedPart::builder().part_number(number.into()).set_e_tag(stored.sent.etag);
             part.set_checksum_crc32_c(sum).build()
         });
         let parts = CompletedMultipartUpload::builder().set_parts(Some(parts.collect())).build();

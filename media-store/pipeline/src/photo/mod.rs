@@ -38,7 +38,7 @@ use crate::{Code, Limits, Refusal};
 use color::Conversion;
 use encode::Encoded;
 use orient::Upright;
-use pixels::{Pixels, Rows as _};
+use pixels::{Layout, Pixels, Rows as _};
 use plan::Size;
 use source::{Format, Original, Source};
 
@@ -115,8 +115,12 @@ const OWN_BYTES_PER_PIXEL: f64 = 0.1;
 /// What tables and headers take, and the smallest icons.
 const OWN_BYTES: u64 = 4 * 1024;
 
-/// Memory beside decoding, in bytes: the process itself, the largest variant and the work on it.
-const OTHER_BYTES: u64 = 32 * 1024 * 1024;
+/// Memory for the process itself and for rows on their way through a filter, in bytes.
+const OTHER_BYTES: u64 = 24 * 1024 * 1024;
+/// Memory for each pixel of the largest variant while there is the whole picture too: itself, and once more upright.
+const TURNING_BYTES_PER_PIXEL: u64 = 8;
+/// Memory for each pixel of what is being encoded: itself, its coefficients, and the encoder's tokens.
+const ENCODING_BYTES_PER_PIXEL: u64 = 24;
 
 /// Pixels of the largest variant up to which all are made before the first is told. Of so small ones, headers and
 /// chance decide which is smaller in bytes.
@@ -147,6 +151,7 @@ pub fn process(
 /// One photo on its way.
 struct Job<'a> {
     source: Source,
+    sizes: Vec<Size>,
     output: &'a Path,
     request: &'a Request,
     input_bytes: usize,
@@ -166,26 +171,37 @@ impl<'a> Job<'a> {
         }
         let source = Source::read(&input, request.original, request.animated_original, limits)?;
         drop(input);
-        let mut held = source.clean.len() as u64 + OTHER_BYTES;
-        if let Original::Bytes(bytes) = &source.original {
-            held += bytes.len() as u64;
-        }
-        limits.check_memory(source.decode_bytes + held)?;
-        Ok(Job { source, output, request, input_bytes })
+        let (width, height) = source.upright_size();
+        let sizes = plan::sizes(request, width, height)?;
+        let job = Job { source, sizes, output, request, input_bytes };
+        limits.check_memory(job.memory_bytes())?;
+        Ok(job)
+    }
+
+    /// Most memory that the job will take at a time, in bytes, as far as headers tell.
+    fn memory_bytes(&self) -> u64 {
+        let source = &self.source;
+        let kept = source.clean.len() + if let Original::Bytes(bytes) = &source.original { bytes.len() } else { 0 };
+        let (width, height) = source.upright_size();
+        let pixels = |(width, height): (u32, u32)| u64::from(width) * u64::from(height);
+        let top = pixels(largest(&self.sizes, width, height));
+        let decoding = source.decode_bytes + top * TURNING_BYTES_PER_PIXEL;
+        let encoding = if source.original == Original::Encode {
+            pixels((width, height)) * ENCODING_BYTES_PER_PIXEL
+        } else {
+            top * ENCODING_BYTES_PER_PIXEL
+        };
+        kept as u64 + OTHER_BYTES + decoding.max(encoding)
     }
 
     fn run(mut self, tell: &mut dyn FnMut(Event)) -> Result<(), Refusal> {
         let full = self.source.decode()?;
-        let orientation = self.source.orientation;
         let conversion = Conversion::new(&self.source.profile, full.layout());
-        let upright = Upright { pixels: &full, orientation, conversion: &conversion };
-        let (width, height) = (upright.width(), upright.height());
-        let sizes = plan::sizes(self.request, width, height)?;
-        let largest = sizes.last().map_or((THUMBHASH_SIDE, THUMBHASH_SIDE), |it| (it.width, it.height));
-        let top = self.top(&full, &conversion, largest)?;
-        let own = self.own(&top, &full, &conversion);
-        // The whole picture goes before the work on its variants begins, if nothing needs it any more.
-        let whole = (self.source.original == Original::Encode).then_some(full);
+        let (width, height) = self.source.upright_size();
+        let largest = largest(&self.sizes, width, height);
+        let own = self.own(&full, largest, &conversion);
+        let (top, whole) = self.top(full, largest, &conversion)?;
+        let sizes = std::mem::take(&mut self.sizes);
         let ladder = Ladder::new(top, &sizes, self.source.lossless)?;
         tell(Event::Photo(PhotoInfo {
             width,
@@ -198,31 +214,36 @@ impl<'a> Job<'a> {
         self.make_original(whole.as_ref(), &conversion, (width, height), tell)
     }
 
-    /// The picture at the size of the largest variant, upright and in sRGB.
-    fn top(&self, full: &Pixels, conversion: &Conversion, largest: (u32, u32)) -> Result<Pixels, Refusal> {
+    /// The picture at the size of the largest variant, upright and in sRGB; and the whole one, if it will be needed again.
+    fn top(
+        &self, full: Pixels, largest: (u32, u32), conversion: &Conversion,
+    ) -> Result<(Pixels, Option<Pixels>), Refusal> {
         let orientation = self.source.orientation;
-        let stored = if orient::swaps_sides(orientation) { (largest.1, largest.0) } else { largest };
-        let small;
-        let pixels = if full.count() > u64::from(stored.0) * u64::from(stored.1) {
-            small = resize::shrink(full, stored.0, stored.1)?;
-            &small
+        let (width, height) = if orient::swaps_sides(orientation) { (largest.1, largest.0) } else { largest };
+        let small = if full.count() > u64::from(width) * u64::from(height) {
+            Some(resize::shrink(&full, width, height)?)
         } else {
-            full
+            None
         };
-        let upright = Upright { pixels, orientation, conversion };
-        Pixels::new(upright.width(), upright.height(), upright.layout(), upright.collect())
+        let idle = orientation == Orientation::NoTransforms && conversion.is_none();
+        if self.source.original == Original::Encode {
+            let top = upright(small.as_ref().unwrap_or(&full), orientation, conversion)?;
+            return Ok((top, Some(full)));
+        }
+        // The whole picture goes before the work on its variants begins.
+        let pixels = small.unwrap_or(full);
+        Ok((if idle { pixels } else { upright(&pixels, orientation, conversion)? }, None))
     }
 
     /// What the input's own bytes allow for the largest variant, if that has the input's size.
-    fn own(&mut self, top: &Pixels, full: &Pixels, conversion: &Conversion) -> Option<Own> {
-        if top.count() != full.count() || self.request.sizes.is_empty() {
+    fn own(&mut self, full: &Pixels, largest: (u32, u32), conversion: &Conversion) -> Option<Own> {
+        if u64::from(largest.0) * u64::from(largest.1) != full.count() || self.request.sizes.is_empty() {
             return None;
         }
         let upright = self.source.orientation == Orientation::NoTransforms;
-        let fit = upright && conversion.is_none() && top.layout() == full.layout() && self.source.whole;
+        let fit = upright && conversion.is_none() && full.layout() != Layout::Cmyk && self.source.whole;
         let keep = self.source.original == Original::Clean;
-        let bytes = fit
-            .then(|| if keep { self.source.clean.clone() } else { std::mem::take(&mut self.source.clean) });
+        let bytes = fit.then(|| if keep { self.source.clean.clone() } else { std::mem::take(&mut self.source.clean) });
         Some(Own {
             input_bytes: self.input_bytes,
             clean: bytes.map(|bytes| Encoded { format: self.source.format, bytes }),
@@ -269,6 +290,17 @@ impl<'a> Job<'a> {
         tell(Event::Made(Made { name, file, mime, bytes, width: size.width, height: size.height }));
         Ok(())
     }
+}
+
+/// A copy of `pixels` as they should be seen.
+fn upright(pixels: &Pixels, orientation: Orientation, conversion: &Conversion) -> Result<Pixels, Refusal> {
+    let upright = Upright { pixels, orientation, conversion };
+    Pixels::new(upright.width(), upright.height(), upright.layout(), upright.collect())
+}
+
+/// The size of the largest variant of a picture; if none is asked for, of what its placeholder is made of.
+fn largest(sizes: &[Size], width: u32, height: u32) -> (u32, u32) {
+    sizes.last().map_or_else(|| plan::within(THUMBHASH_SIDE, width, height), |it| (it.width, it.height))
 }
 
 /// The input, where it has the size of the largest variant.

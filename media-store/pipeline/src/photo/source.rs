@@ -4,7 +4,7 @@ use image::metadata::Orientation;
 
 use super::color::Profile;
 use super::pixels::Pixels;
-use super::{gif, jpeg, png, webp};
+use super::{gif, jpeg, orient, png, webp};
 use crate::{Code, Limits, Refusal};
 
 /// The formats that are read and written.
@@ -131,6 +131,12 @@ impl Source {
             return Err(damaged("a picture of another size than its header says"));
         }
         Ok(pixels)
+    }
+
+    /// Width and height as they should be seen.
+    pub(super) fn upright_size(&self) -> (u32, u32) {
+        let turned = orient::swaps_sides(self.orientation);
+        if turned { (self.height, self.width) } else { (self.width, self.height) }
     }
 
     /// Whether it moves.
