@@ -117,7 +117,20 @@ fn referred(attachment: &Attachment) -> Referred {
         Kind::Voice => AttachmentKind::Voice,
         Kind::File => AttachmentKind::File,
     };
-    Referred { id, kind, name, r#type, bytes, width, height, thumbhash, animated, duration_ms, waveform, variants }
+    Referred {
+        id,
+        kind,
+        name,
+        r#type,
+        bytes,
+        width,
+        height,
+        thumbhash,
+        animated,
+        duration_ms,
+        waveform,
+        variants,
+    }
 }
 
 #[cfg(test)]

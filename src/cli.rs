@@ -43,7 +43,12 @@ enum Command {
         #[command(flatten)]
         file: File,
         /// What this process does, separated by commas.
-        #[arg(long, value_delimiter = ',', value_name = "ROLE", default_value = "signaling,sfu,turn,media-store")]
+        #[arg(
+            long,
+            value_delimiter = ',',
+            value_name = "ROLE",
+            default_value = "signaling,sfu,turn,media-store"
+        )]
         role: Vec<Role>,
     },
     /// Look at the configuration without starting anything.

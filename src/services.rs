@@ -182,12 +182,11 @@ mod tests {
 
     #[test]
     fn the_defaults_are_those_of_the_services() {
-        let secrets =
-            Secrets {
-                jwt_key: Secret::new("k".repeat(32)),
-                turn: vec![Secret::new("t".repeat(32))],
-                media: Secret::new("m".repeat(32)),
-            };
+        let secrets = Secrets {
+            jwt_key: Secret::new("k".repeat(32)),
+            turn: vec![Secret::new("t".repeat(32))],
+            media: Secret::new("m".repeat(32)),
+        };
         let config = Config::default();
         let signaling = signaling_config(&config, &secrets).unwrap();
         assert_eq!(signaling.limits, trunkline_signaling::Limits::default());

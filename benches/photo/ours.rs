@@ -127,6 +127,19 @@ fn decode(bytes: &[u8]) -> Result<Pixels> {
     Ok(Pixels { width: width as u32, height: height as u32, rgb })
 }
 
+/// Width and height of a JPEG in pixels.
+///
+/// # Errors
+///
+/// If it is none.
+pub(crate) fn dimensions(file: &Path) -> Result<(u32, u32)> {
+    let bytes = std::fs::read(file)?;
+    let mut decoder = JpegDecoder::new(ZCursor::new(&bytes[..]));
+    decoder.decode_headers().map_err(|error| anyhow!("{}: {error}", file.display()))?;
+    let (width, height) = decoder.dimensions().context("no dimensions")?;
+    Ok((width as u32, height as u32))
+}
+
 fn shrink(from: &Pixels, size: u32) -> Result<Pixels> {
     let long = u64::from(from.width.max(from.height));
     let side = |of: u32| ((u64::from(of) * u64::from(size) + long / 2) / long) as u32;

@@ -181,8 +181,7 @@ impl Place {
             crate::tools::talk(&mut python, &json!({ "photos": wallpapers }).to_string())?;
         }
         for photo in &mut photos {
-            let (width, height) = image::image_dimensions(&photo.file)
-                .with_context(|| format!("{} has no dimensions", photo.file.display()))?;
+            let (width, height) = crate::ours::dimensions(&photo.file)?;
             photo.megapixels = f64::from(width) * f64::from(height) / 1e6;
         }
         Ok(photos)

@@ -129,8 +129,14 @@ impl Media {
             [("media.sizes", &self.sizes, false), ("media.lazy_sizes", &self.lazy_sizes, true)]
         {
             let in_range = sizes.iter().all(|size| (16..=SIZE_MAX).contains(size));
-            if !in_range || !sizes.is_sorted() || sizes.len() > SIZES_MAX || (sizes.is_empty() && !may_be_empty) {
-                return Err(format!("`{key}` must be 1 to {SIZES_MAX} ascending numbers of 16 to {SIZE_MAX} pixels"));
+            if !in_range
+                || !sizes.is_sorted()
+                || sizes.len() > SIZES_MAX
+                || (sizes.is_empty() && !may_be_empty)
+            {
+                return Err(format!(
+                    "`{key}` must be 1 to {SIZES_MAX} ascending numbers of 16 to {SIZE_MAX} pixels"
+                ));
             }
         }
         for (key, span) in [
@@ -163,7 +169,9 @@ impl Media {
             ("s3_region", self.s3_region.is_empty()),
         ] {
             if empty {
-                return Err(format!("`media.{key}` is wanted for an S3 store (a bucket has 3 characters or more)"));
+                return Err(format!(
+                    "`media.{key}` is wanted for an S3 store (a bucket has 3 characters or more)"
+                ));
             }
         }
         for (key, endpoint) in

@@ -340,7 +340,9 @@ fn section<T: for<'de> Deserialize<'de>>(merged: &mut Table, name: &str) -> Resu
             // The deserialiser quotes what it found.
             let secret = matches!(
                 (name, key.as_str()),
-                ("auth", "jwt_key" | "server_key") | ("turn", "secrets") | ("media", "secret" | "s3_secret_key")
+                ("auth", "jwt_key" | "server_key")
+                    | ("turn", "secrets")
+                    | ("media", "secret" | "s3_secret_key")
             );
             return Err(match secret {
                 true => format!("`{name}.{key}`: not of the type that docs/trunkline.example.toml shows"),

@@ -150,8 +150,10 @@ fn the_environment_is_checked_too() {
 #[test]
 fn secrets_are_never_shown() {
     let planted = "planted-secret-planted-secret-planted";
-    let text = format!("[auth]\njwt_key = \"{planted}\"\n[turn]\nsecrets = [\"{planted}\"]\n\
-         [media]\nsecret = \"{planted}\"\ns3_secret_key = \"{planted}\"");
+    let text = format!(
+        "[auth]\njwt_key = \"{planted}\"\n[turn]\nsecrets = [\"{planted}\"]\n\
+         [media]\nsecret = \"{planted}\"\ns3_secret_key = \"{planted}\""
+    );
     let config = parse(&text).expect("loads");
     assert_eq!(config.auth.jwt_key.expose(), planted);
     let shown = format!("{config:?} {}", toml::to_string(&config.to_table()).unwrap());

@@ -73,10 +73,13 @@ impl FromStr for Size {
             .find_map(|(unit, factor)| Some((text.strip_suffix(unit)?.trim_end(), *factor)))
             .unwrap_or((text, 1));
         let digits = number.bytes().all(|byte| byte.is_ascii_digit());
-        let bytes = number.parse::<u64>().ok().filter(|_| digits).and_then(|number| number.checked_mul(factor));
+        let bytes =
+            number.parse::<u64>().ok().filter(|_| digits).and_then(|number| number.checked_mul(factor));
         // What the database counts in.
         let bytes = bytes.filter(|bytes| i64::try_from(*bytes).is_ok());
-        bytes.map(Self).ok_or_else(|| format!("`{text}` is not an amount of bytes such as \"64 MiB\" or \"1000\""))
+        bytes
+            .map(Self)
+            .ok_or_else(|| format!("`{text}` is not an amount of bytes such as \"64 MiB\" or \"1000\""))
     }
 }
 

@@ -17,7 +17,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use trunkline_media_blob::testing::Weed;
-use trunkline_media_blob::{BlobStore, FsStore, Key};
+use trunkline_media_blob::{BlobStore, FsStore, Key, S3Config, S3Store};
 use uuid::Uuid;
 
 use crate::random::Random;
@@ -145,7 +145,8 @@ impl Upload {
         let tus = [("Authorization", bearer), ("Tus-Resumable", "1.0.0")];
         let answer = ask(place.server, "HEAD", path, &tus, &[]).await?;
         assert_eq!(answer.status, 200, "an upload that was acknowledged is gone: {answer:?}");
-        let offset: u64 = answer.header("upload-offset").and_then(|text| text.parse().ok()).expect("an offset");
+        let offset: u64 =
+            answer.header("upload-offset").and_then(|text| text.parse().ok()).expect("an offset");
         assert!(offset >= self.acked, "{} bytes were acknowledged, and {offset} are there", self.acked);
         self.acked = offset;
         let from = usize::try_from(offset).expect("small");
@@ -259,8 +260,9 @@ async fn survive(data: &DataDir, settings: &[(&str, &str)], mut store: Option<&m
             }));
             let enough = acks.count.load(Ordering::Relaxed) + ACKS.0 + random.below(ACKS.1);
             let victim = if store.is_some() && random.below(2) == 0 { Victim::Store } else { Victim::Server };
-            let mut work =
-                Box::pin(join_all(uploads.iter_mut().filter(|upload| !upload.sent).map(|one| one.work(&place, &acks))));
+            let mut work = Box::pin(join_all(
+                uploads.iter_mut().filter(|upload| !upload.sent).map(|one| one.work(&place, &acks)),
+            ));
             let finished = tokio::select! {
                 done = &mut work => {
                     done.into_iter().for_each(|one| one.expect("the server lives"));
@@ -275,7 +277,7 @@ async fn survive(data: &DataDir, settings: &[(&str, &str)], mut store: Option<&m
             match (victim, &mut store) {
                 (Victim::Store, Some(store)) => {
                     store.kill();
-                    store.restart();
+                    store.restart().await.expect("the store comes back");
                 }
                 _ => {
                     // While every request is under way. What was still answered counts.
@@ -366,4 +368,25 @@ async fn uploads_survive_kills_on_a_disk() {
     survive(&data, &[], None, kills()).await;
     let store = FsStore::open(data.path().join("media/blobs")).expect("the blobs");
     nothing_is_left(&data, &[], &store).await;
+}
+
+#[tokio::test]
+async fn uploads_survive_kills_of_the_server_and_of_its_s3_store() {
+    let data = DataDir::new();
+    let folder = DataDir::new();
+    std::fs::create_dir_all(folder.path()).expect("a folder");
+    let mut weed = Weed::start(folder.path()).await.expect("SeaweedFS starts: cargo xtask setup installs it");
+    let config = weed.config(None);
+    let store = S3Store::new(S3Config { create_bucket: true, ..config.clone() }).expect("a store");
+    store.probe().await.expect("a bucket");
+    let settings = [
+        ("TRUNKLINE_MEDIA__STORE", "s3"),
+        ("TRUNKLINE_MEDIA__S3_ENDPOINT", &weed.endpoint.clone()),
+        ("TRUNKLINE_MEDIA__S3_BUCKET", &config.bucket),
+        ("TRUNKLINE_MEDIA__S3_REGION", &config.region),
+        ("TRUNKLINE_MEDIA__S3_ACCESS_KEY", &config.access_key),
+        ("TRUNKLINE_MEDIA__S3_SECRET_KEY", &config.secret_key),
+    ];
+    survive(&data, &settings, Some(&mut weed), kills()).await;
+    nothing_is_left(&data, &settings, &store).await;
 }

@@ -26,6 +26,7 @@ fn uploads(kills: u32) -> anyhow::Result<()> {
     Setup::build_packages()?;
     Setup::system_packages()?;
     Setup::python()?;
-    let mut command = cargo(&["test", "--locked", "--test", "system", "--", "--nocapture", "uploads_survive"]);
+    let mut command =
+        cargo(&["test", "--locked", "--test", "system", "--", "--nocapture", "uploads_survive"]);
     step::run("uploads under SIGKILL", command.env(KILLS_VARIABLE, kills.to_string()))
 }

@@ -12,16 +12,18 @@ const MIB: u64 = 1024 * 1024;
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// Data memory of a worker in bytes (`RLIMIT_DATA`), and what estimates from headers are held against. Default
-    /// 384 MiB: a 64-megapixel baseline JPEG (192 MiB of pixels) with what its variants need. Lower refuses large
-    /// photos (`too_much_memory`); higher lets large progressive JPEGs and 16-bit PNGs in, at that much a worker.
+    /// 256 MiB: a 64-megapixel JPEG of a phone (184 MiB of pixels) with what its variants need; a progressive one, which
+    /// is decoded all at once, up to some 30 megapixels. Lower refuses large photos (`too_much_memory`); higher lets
+    /// larger progressive JPEGs in, at that much a worker. A photo of 12 megapixels takes 80 MB whatever the limit.
     pub memory_bytes: u64,
     /// CPU time of a photo's worker in milliseconds, rounded up to whole seconds (`RLIMIT_CPU`). Default 15 s, some
     /// 100 ordinary photos. Lower kills honest large pictures on slow machines; higher lets a hostile one hold a core.
     pub photo_cpu_ms: u64,
-    /// The same for a voice note. Default 60 s: an hour of sound re-encoded.
+    /// The same for a voice note. Default 120 s: an hour of sound re-encoded takes some 40 s, one passed through 6 s.
+    /// Lower kills long notes on slow machines; higher lets a hostile one hold a core.
     pub voice_cpu_ms: u64,
-    /// Bytes of the input. Default 256 MiB; a larger one is refused unread. Photos other than JPEG are held in memory
-    /// whole, so [`Limits::memory_bytes`] bounds them too.
+    /// Bytes of the input. Default 256 MiB; a larger one is refused unread. A photo is held in memory, up to three times
+    /// while its metadata is taken away, so [`Limits::memory_bytes`] bounds it to a third of that.
     pub input_bytes: u64,
     /// Bytes of any one file that is written (`RLIMIT_FSIZE`). Default 256 MiB. Lower refuses large lossless results.
     pub output_bytes: u64,
@@ -47,9 +49,9 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Limits {
-            memory_bytes: 384 * MIB,
+            memory_bytes: 256 * MIB,
             photo_cpu_ms: 15_000,
-            voice_cpu_ms: 60_000,
+            voice_cpu_ms: 120_000,
             input_bytes: 256 * MIB,
             output_bytes: 256 * MIB,
             pixels: 64 * 1024 * 1024,

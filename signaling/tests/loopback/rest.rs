@@ -209,9 +209,9 @@ async fn a_chat_server_has_a_rate_of_its_own() {
     config.limits.server_requests = Rate { per_second: 0.001, burst: 7.0 };
     let server = Server::with(config).await;
     // Nothing of it counts in the rates of whom it acts for.
-    let conv =
-        server.http_with("POST", "/v1/conversations", &acting("alice"), Some(json!({"members": ["bob"]})));
-    let conv = ConversationId::new(conv.await.1["conv"].as_str().unwrap()).unwrap();
+    let body = Some(json!({"members": ["bob"]}));
+    let (_, head) = server.http_with("POST", "/v1/conversations", &acting("alice"), body).await;
+    let conv = ConversationId::new(head["conv"].as_str().unwrap()).unwrap();
     for n in 0..3 {
         let body = Some(text(&format!("m{n}")));
         assert_eq!(server.http_with("POST", &messages(&conv), &acting("alice"), body).await.0, 200);

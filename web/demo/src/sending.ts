@@ -63,7 +63,8 @@ function chooseAgain(upload: Upload): void {
 /** What goes takes the focus along: the next thing to do is to write. */
 function giveUp(upload: Upload): void {
   upload.cancel();
-  document.getElementById('composer')?.focus({ preventScroll: true });
+  // On a phone the keyboard would come up.
+  if (matchMedia('(hover: hover)').matches) document.getElementById('composer')?.focus({ preventScroll: true });
 }
 
 function cancelButton(upload: Upload): HTMLElement {
@@ -164,8 +165,8 @@ export function parcelView(kit: MediaKit, parcel: Parcel): HTMLElement {
 
 function faultRow(upload: Upload, named: boolean): HTMLElement {
   const words = uploadFault(upload.error?.code ?? '', faultWords(upload.error));
+  const act = (label: string, press: () => void): HTMLElement => h('button', { type: 'button', class: 'button quiet', onclick: press }, label);
   return h('div', { class: 'failed-actions' }, h('span', { role: 'alert' }, named ? h('bdi', {}, upload.name) : false, named ? ': ' : false, words),
-    h('button', { type: 'button', class: 'button quiet', onclick: () => upload.retry() }, 'Try again'),
-    fitsAsFile(upload.kind, upload.error?.code) && h('button', { type: 'button', class: 'button quiet', onclick: () => upload.retry('file') }, 'Send as a file'),
-    h('button', { type: 'button', class: 'button quiet', onclick: () => giveUp(upload) }, 'Delete'));
+    h('span', { class: 'sending-actions' }, act('Try again', () => upload.retry()),
+      fitsAsFile(upload.kind, upload.error?.code) && act('Send as a file', () => upload.retry('file')), act('Delete', () => giveUp(upload))));
 }

@@ -51,6 +51,7 @@ pub(super) fn read(input: &[u8], want: Want, limits: &Limits) -> Result<Source, 
         original,
         // Four bytes for the canvas, four for the frame, one for its indices.
         decode_bytes: canvas * 4 + walked.first_pixels * 5,
+        bytes_per_pixel: 4,
         detail: Detail::Other,
     })
 }

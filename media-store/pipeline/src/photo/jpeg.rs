@@ -149,6 +149,7 @@ pub(super) fn read(input: &[u8], want: Want, limits: &Limits) -> Result<Source, 
         clean,
         original,
         decode_bytes: frame.decode_bytes(),
+        bytes_per_pixel: frame.sampling.len() as u64,
         detail: Detail::Jpeg(frame),
     })
 }

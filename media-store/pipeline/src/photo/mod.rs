@@ -119,8 +119,6 @@ const OWN_BYTES: u64 = 4 * 1024;
 const OTHER_BYTES: u64 = 24 * 1024 * 1024;
 /// Memory for each pixel of the largest variant while there is the whole picture too: itself, and once more upright.
 const TURNING_BYTES_PER_PIXEL: u64 = 8;
-/// Memory for each pixel of what is being encoded: itself, its coefficients, and the encoder's tokens.
-const ENCODING_BYTES_PER_PIXEL: u64 = 24;
 
 /// Pixels of the largest variant up to which all are made before the first is told. Of so small ones, headers and
 /// chance decide which is smaller in bytes.
@@ -181,16 +179,17 @@ impl<'a> Job<'a> {
     /// Most memory that the job will take at a time, in bytes, as far as headers tell.
     fn memory_bytes(&self) -> u64 {
         let source = &self.source;
-        let kept = source.clean.len() + if let Original::Bytes(bytes) = &source.original { bytes.len() } else { 0 };
+        let kept =
+            source.clean.len() + if let Original::Bytes(bytes) = &source.original { bytes.len() } else { 0 };
         let (width, height) = source.upright_size();
         let pixels = |(width, height): (u32, u32)| u64::from(width) * u64::from(height);
         let top = pixels(largest(&self.sizes, width, height));
         let decoding = source.decode_bytes + top * TURNING_BYTES_PER_PIXEL;
-        let encoding = if source.original == Original::Encode {
-            pixels((width, height)) * ENCODING_BYTES_PER_PIXEL
-        } else {
-            top * ENCODING_BYTES_PER_PIXEL
-        };
+        let mut encoding = encode::memory_bytes(top);
+        if source.original == Original::Encode {
+            let whole = pixels((width, height));
+            encoding = encoding.max(encode::memory_bytes(whole)) + whole * source.bytes_per_pixel;
+        }
         kept as u64 + OTHER_BYTES + decoding.max(encoding)
     }
 
@@ -216,7 +215,10 @@ impl<'a> Job<'a> {
 
     /// The picture at the size of the largest variant, upright and in sRGB; and the whole one, if it will be needed again.
     fn top(
-        &self, full: Pixels, largest: (u32, u32), conversion: &Conversion,
+        &self,
+        full: Pixels,
+        largest: (u32, u32),
+        conversion: &Conversion,
     ) -> Result<(Pixels, Option<Pixels>), Refusal> {
         let orientation = self.source.orientation;
         let (width, height) = if orient::swaps_sides(orientation) { (largest.1, largest.0) } else { largest };
@@ -243,7 +245,8 @@ impl<'a> Job<'a> {
         let upright = self.source.orientation == Orientation::NoTransforms;
         let fit = upright && conversion.is_none() && full.layout() != Layout::Cmyk && self.source.whole;
         let keep = self.source.original == Original::Clean;
-        let bytes = fit.then(|| if keep { self.source.clean.clone() } else { std::mem::take(&mut self.source.clean) });
+        let bytes = fit
+            .then(|| if keep { self.source.clean.clone() } else { std::mem::take(&mut self.source.clean) });
         Some(Own {
             input_bytes: self.input_bytes,
             clean: bytes.map(|bytes| Encoded { format: self.source.format, bytes }),

@@ -59,7 +59,10 @@ pub(super) fn read(input: &[u8], want: Want, limits: &Limits) -> Result<Source, 
     } else if orientation != Orientation::NoTransforms {
         Original::Encode
     } else {
-        original(input, &profile)
+        match original(input, &profile) {
+            Original::Bytes(bytes) if bytes == gathered.clean => Original::Clean,
+            original => original,
+        }
     };
     let pixels = u64::from(gathered.width) * u64::from(gathered.height);
     let row = u64::from(gathered.width) * 8;
@@ -75,6 +78,7 @@ pub(super) fn read(input: &[u8], want: Want, limits: &Limits) -> Result<Source, 
         whole: !animated,
         original,
         decode_bytes: pixels * gathered.bytes_per_pixel + 8 * row,
+        bytes_per_pixel: gathered.bytes_per_pixel,
         detail: Detail::Other,
     })
 }

@@ -16,6 +16,16 @@ const REACH: f64 = 4.0;
 /// A smaller `pixels` of exactly `width × height`. Colours of transparent pixels do not bleed: what is averaged is
 /// colour times opacity.
 pub(super) fn shrink(pixels: &Pixels, width: u32, height: u32) -> Result<Pixels, Refusal> {
+    shrink_in_bands(pixels, width, height, BAND_BYTES)
+}
+
+/// See [`shrink`].
+pub(super) fn shrink_in_bands(
+    pixels: &Pixels,
+    width: u32,
+    height: u32,
+    band_bytes: usize,
+) -> Result<Pixels, Refusal> {
     let channels = pixels.layout().channels();
     let kind = match pixels.layout() {
         Layout::Grey => PixelType::U8,
@@ -27,7 +37,7 @@ pub(super) fn shrink(pixels: &Pixels, width: u32, height: u32) -> Result<Pixels,
     let mut out = vec![0; width as usize * height as usize * channels];
     let mut resizer = Resizer::new();
     let options = ResizeOptions::new().use_alpha(pixels.layout().has_alpha());
-    let band = band_rows(pixels, scale).min(height);
+    let band = band_rows(pixels, scale, band_bytes).min(height);
     let row_bytes = width as usize * channels;
     for (i, rows) in out.chunks_mut(band as usize * row_bytes).enumerate() {
         let first = i as u32 * band;
@@ -49,11 +59,11 @@ pub(super) fn shrink(pixels: &Pixels, width: u32, height: u32) -> Result<Pixels,
 }
 
 /// Rows of the result to make at a time.
-fn band_rows(pixels: &Pixels, scale: f64) -> u32 {
+fn band_rows(pixels: &Pixels, scale: f64, band_bytes: usize) -> u32 {
     // Intermediate rows are as wide as the source. With opacity, the rows of the source are copied as well.
     let per_row =
         pixels.stride() as f64 * if pixels.layout().has_alpha() { 1.0 + scale.max(1.0) } else { 1.0 };
-    (BAND_BYTES as f64 / per_row).max(16.0) as u32
+    (band_bytes as f64 / per_row).max(16.0) as u32
 }
 
 fn failed(error: impl std::fmt::Display) -> Refusal {

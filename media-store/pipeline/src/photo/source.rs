@@ -70,6 +70,8 @@ pub(super) struct Source {
     pub(super) original: Original,
     /// Memory that decoding takes, beside `clean`, in bytes; never told too low.
     pub(super) decode_bytes: u64,
+    /// Bytes of a decoded pixel, at most.
+    pub(super) bytes_per_pixel: u64,
     pub(super) detail: Detail,
 }
 

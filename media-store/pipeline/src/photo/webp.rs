@@ -66,6 +66,7 @@ pub(super) fn read(input: &[u8], want: Want, limits: &Limits) -> Result<Source, 
         whole: !animated,
         original,
         decode_bytes: it.decode_bytes(),
+        bytes_per_pixel: 4,
         detail: Detail::Other,
     })
 }

@@ -84,6 +84,10 @@ impl Event {
     }
 }
 
+/// Variables that the parent should set for the process. With huge pages, the kernel hands out the memory of a large
+/// picture in a dozen steps, not in ten thousand: a sixth of the CPU time of a photo.
+pub const ENVIRONMENT: [(&str, &str); 1] = [("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")];
+
 /// Bytes of a job, at most.
 const JOB_BYTES: u64 = 64 * 1024;
 
@@ -181,8 +185,8 @@ fn read_input(path: &Path, limits: &Limits) -> Result<Vec<u8>, Refusal> {
             format!("{bytes} bytes are more than {}", limits.input_bytes),
         ));
     }
-    // Once as it is, once without its metadata.
-    limits.check_memory(2 * bytes)?;
+    // As it is, without its metadata, and once more as its original.
+    limits.check_memory(3 * bytes)?;
     let mut input = Vec::with_capacity(bytes as usize);
     file.read_to_end(&mut input).map_err(failed)?;
     Ok(input)

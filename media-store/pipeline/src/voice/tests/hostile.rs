@@ -35,6 +35,14 @@ fn check(input: &[u8]) {
     }
 }
 
+/// 40,000 channels of 24 bits overflow a multiplication in the WAV demuxer, which panics where overflow is checked.
+#[test]
+fn a_decoder_that_panics_has_met_a_broken_file() {
+    let mut input = wav(Pcm::I24, 48_000, 1, &tone(440.0, 0.5, 48_000, 4_800));
+    input[22..24].copy_from_slice(&40_000_u16.to_le_bytes());
+    assert!(matches!(refused(&input), Code::Damaged | Code::NotAudio));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 

@@ -179,7 +179,7 @@ pub(in crate::store::tests) async fn an_offer_again_is_harmless(store: Arc<impl 
     store.offer_attachment(&conv("nowhere"), &user("a"), file("x"), T0).await.unwrap();
     assert!(store.take_unreferenced(later(10), 9).await.unwrap().is_empty());
     assert_eq!(code(store.append(with("b/1", "m", &["x"]))).await, Some(ErrorCode::BadAttachment));
-    assert_eq!(store.append(with("a/1", "m", &["x"])).await.unwrap().attachments, [larger.clone()]);
+    assert_eq!(store.append(with("a/1", "m", &["x"])).await.unwrap().attachments, vec![larger.clone()]);
     // A message refers to it: what is known of it stays.
     offer_again("a", file("x"), later(20)).await.unwrap();
     assert_eq!(store.attachment(&id("x"), &user("b")).await.unwrap(), larger);
