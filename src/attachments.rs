@@ -1,6 +1,7 @@
 //! Where signaling and the media store meet: each one's port trait, implemented by the other.
 
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use trunkline_media_store::{
@@ -15,12 +16,9 @@ use trunkline_units::{AttachmentId, ConversationId, UnixMillis, UserId};
 /// Where clients upload to.
 const ENDPOINT: &str = "/v1/uploads";
 
-/// The media store as signaling sees it; without one, nothing can be uploaded.
-pub(crate) fn grants(media_store: Option<MediaStore>) -> Arc<dyn AttachmentGrants> {
-    match media_store {
-        Some(media_store) => Arc::new(Grants(media_store)),
-        None => Arc::new(NoMediaStore),
-    }
+/// The media store as signaling sees it.
+pub(crate) fn grants(media_store: MediaStore) -> Arc<dyn AttachmentGrants> {
+    Arc::new(Grants(media_store))
 }
 
 /// Signaling as the media store sees it.
@@ -34,6 +32,7 @@ struct Grants(MediaStore);
 impl AttachmentGrants for Grants {
     async fn upload(&self, wish: UploadWish) -> Result<UploadGrant, GrantError> {
         let UploadWish { user, conv, tenant, kind, bytes, name, mime } = wish;
+        let tenant = tenant.map(String::from);
         let wish = Wish { user, conv, tenant, kind: kind_of(kind), bytes, name, mime };
         let granted = self.0.grant(wish).await.map_err(|refused| match refused {
             NotGranted::TooLarge { max } => GrantError::TooLarge { max },
@@ -55,20 +54,6 @@ impl AttachmentGrants for Grants {
     }
 }
 
-/// A process without the role `media-store`.
-struct NoMediaStore;
-
-#[async_trait]
-impl AttachmentGrants for NoMediaStore {
-    async fn upload(&self, _: UploadWish) -> Result<UploadGrant, GrantError> {
-        Err(GrantError::Unavailable)
-    }
-
-    fn links(&self, attachment: &Referred, _: Option<&str>) -> AttachmentLinks {
-        AttachmentLinks { id: attachment.id.clone(), expires_at: UnixMillis(0), links: [].into() }
-    }
-}
-
 struct Messages(trunkline_signaling::References);
 
 #[async_trait]
@@ -79,7 +64,7 @@ impl References for Messages {
         user: &UserId,
         attachment: &Attachment,
     ) -> Result<(), ReferencesError> {
-        self.0.offer(conv, user, referred(attachment)).await.map_err(failed)
+        self.0.offer(conv, user, referred(attachment), now()).await.map_err(failed)
     }
 
     async fn take_unreferenced(
@@ -93,6 +78,11 @@ impl References for Messages {
     async fn forget(&self, ids: &[AttachmentId]) -> Result<(), ReferencesError> {
         self.0.forget(ids).await.map_err(failed)
     }
+}
+
+fn now() -> UnixMillis {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    UnixMillis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 fn failed(fault: impl std::fmt::Display) -> ReferencesError {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, ensure};
-use trunkline_media_blob::{BlobStore, FsStore, Progress, S3Config, S3Store};
+use trunkline_media_blob::{BlobStore, CopyError, FsStore, S3Config, S3Store, Summary};
 use trunkline_media_store::{Limits, MediaConfig, MediaKey, MediaStore};
 
 use crate::config::{BlobPlace, Config};
@@ -100,16 +100,37 @@ pub(crate) fn copy(config: &Config, from: BlobPlace, to: BlobPlace) -> anyhow::R
         from.probe().await.context("where it is now")?;
         to.probe().await.context("where it goes")?;
         let mut told = std::time::Instant::now();
-        let progress = |progress: Progress| {
+        let progress = |so_far: Summary| {
             if told.elapsed().as_secs() >= 1 {
                 told = std::time::Instant::now();
-                eprintln!("   {progress}");
+                eprintln!("   {}", words(&so_far));
             }
         };
-        anyhow::Ok(trunkline_media_blob::copy(&*from, &*to, &journal, progress).await?)
+        anyhow::Ok(trunkline_media_blob::copy(&*from, &*to, &journal, progress).await)
     })?;
-    println!("{copied}");
-    Ok(())
+    match copied {
+        Ok(summary) => {
+            println!("{}", words(&summary));
+            Ok(())
+        }
+        Err(CopyError::Incomplete { summary, failures }) => {
+            println!("{}", words(&summary));
+            for (key, why) in &failures {
+                eprintln!("   {key}: {why}");
+            }
+            anyhow::bail!("{} objects were not copied: run it again once what stops them is put right", summary.failed)
+        }
+        Err(other) => Err(other.into()),
+    }
+}
+
+/// What was done, in a line.
+fn words(summary: &Summary) -> String {
+    let Summary { copied, bytes, skipped, gone, failed, .. } = summary;
+    format!(
+        "{copied} objects ({bytes} bytes) copied and verified, {skipped} were there already, {gone} deleted meanwhile, \
+         {failed} failed"
+    )
 }
 
 #[cfg(test)]

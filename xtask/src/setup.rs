@@ -22,9 +22,11 @@ const BUILD_PACKAGES: [Package; 2] = [
 ];
 
 /// What only the tests need.
-const TEST_PACKAGES: [Package; 3] = [
+const TEST_PACKAGES: [Package; 5] = [
     Package { name: "chromium", probe: ("chromium", &["--version"]) },
     Package { name: "coturn", probe: ("which", &["turnutils_uclient"]) },
+    Package { name: "curl", probe: ("curl", &["--version"]) },
+    Package { name: "jq", probe: ("jq", &["--version"]) },
     Package { name: "python3-venv", probe: ("python3", &["-c", "import venv, ensurepip"]) },
 ];
 

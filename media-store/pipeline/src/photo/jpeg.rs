@@ -346,22 +346,23 @@ fn decode_with(clean: &[u8], frame: &Frame, strict: bool) -> Result<Pixels, Refu
     let mut data =
         decoder.decode().map_err(|error| damaged(&format!("a JPEG that cannot be decoded: {error}")))?;
     if layout == Layout::Cmyk {
-        to_inks(&mut data, ycck, frame.adobe.is_some());
+        to_inks(&mut data, ycck);
     }
     Pixels::new(frame.width, frame.height, layout, data)
 }
 
-/// From four stored samples to inks. Adobe stores them inverted, and says so by being there at all.
-fn to_inks(data: &mut [u8], ycck: bool, inverted: bool) {
+/// From four stored samples to inks. They are stored inverted: Adobe began it, and browsers and libvips take it so
+/// whether or not Adobe's segment is there.
+fn to_inks(data: &mut [u8], ycck: bool) {
     for pixel in data.as_chunks_mut::<4>().0 {
         if ycck {
-            // Adobe's alone, so inverted: YCbCr gives the complement of what is stored, which is ink.
+            // YCbCr gives the complement of what is stored, which is ink.
             let (y, cb, cr) = (f32::from(pixel[0]), f32::from(pixel[1]) - 128.0, f32::from(pixel[2]) - 128.0);
             pixel[0] = (y + 1.402 * cr).round() as u8;
             pixel[1] = (y - 0.344_136 * cb - 0.714_136 * cr).round() as u8;
             pixel[2] = (y + 1.772 * cb).round() as u8;
             pixel[3] = 255 - pixel[3];
-        } else if inverted {
+        } else {
             *pixel = pixel.map(|sample| 255 - sample);
         }
     }

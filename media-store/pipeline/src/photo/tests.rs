@@ -49,7 +49,6 @@ fn inks_become_the_colours_that_libvips_makes() {
     let mean = mean_difference(&ours, &theirs);
     assert!(mean <= 2.0, "{mean} levels on average");
     let most = ours.data().iter().zip(theirs.data()).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
-    eprintln!("MEAN {mean}");
     for (i, (a, b)) in ours.data().chunks(3).zip(theirs.data().chunks(3)).enumerate() {
         let d = a.iter().zip(b).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
         if d > 6 {

@@ -167,6 +167,44 @@ fn write_out(state: &State, at: usize, cut: Cut, now: &Path, to: &Path) {
     }
 }
 
+/// The kernel's disk without waiting for it: what is synced in earnest is no test's concern here, and costs minutes.
+#[derive(Debug)]
+pub(super) struct Unsynced;
+
+impl Disk for Unsynced {
+    fn make_dir(&self, path: &Path) -> io::Result<()> {
+        Real.make_dir(path)
+    }
+
+    fn create(&self, path: &Path) -> io::Result<File> {
+        Real.create(path)
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        Real.link(from, to)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        Real.rename(from, to)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        Real.remove_file(path)
+    }
+
+    fn remove_tree(&self, path: &Path) -> io::Result<()> {
+        Real.remove_tree(path)
+    }
+
+    fn sync_file(&self, _file: &File, path: &Path) -> io::Result<()> {
+        fs::metadata(path).map(drop)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        File::open(path).map(drop)
+    }
+}
+
 /// Paths outside of the folder are none of this disk's.
 impl Disk for Lossy {
     fn make_dir(&self, path: &Path) -> io::Result<()> {
