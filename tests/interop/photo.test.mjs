@@ -125,17 +125,13 @@ async function boxOf(locator) {
 
 /** Nothing of the media store's comes to this person until it is released. */
 async function holdMedia(person) {
-  const waiting = [];
   const hold = { count: 0 };
+  const released = new Promise((resolve) => { hold.release = resolve; });
   await person.page.route('**/v1/media/**', async (route) => {
     hold.count += 1;
-    await new Promise((resolve) => waiting.push(resolve));
+    await released;
     await route.continue();
   });
-  hold.release = async () => {
-    await person.page.unroute('**/v1/media/**');
-    waiting.forEach((go) => go());
-  };
   return hold;
 }
 

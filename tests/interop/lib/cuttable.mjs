@@ -31,9 +31,10 @@ export class CuttableLink {
     return `http://127.0.0.1:${this.#front.address().port}`;
   }
 
-  /** A connection that brings more than `bytes` up stands still from there on; resolves when one does. */
+  /** A connection that brings more than `bytes` up from now on stands still there; resolves when one does. */
   holdAt(bytes) {
     this.#holdAt = bytes;
+    for (const pair of this.#pairs) pair.up = 0;
     return new Promise((resolve) => { this.#held = resolve; });
   }
 
@@ -71,21 +72,20 @@ export class CuttableLink {
       return;
     }
     const server = connect({ ...this.#to, noDelay: true });
-    const pair = { client, server };
+    const pair = { client, server, up: 0 };
     this.#pairs.add(pair);
     client.setNoDelay(true);
-    let up = 0;
     client.on('data', (bytes) => {
-      up += bytes.length;
+      pair.up += bytes.length;
       this.counts.up += bytes.length;
       if (!server.write(bytes)) client.pause();
-      if (up > this.#holdAt) {
+      if (pair.up > this.#holdAt) {
         client.pause();
         this.#held();
       }
     });
     server.on('drain', () => {
-      if (up <= this.#holdAt) client.resume();
+      if (pair.up <= this.#holdAt) client.resume();
     });
     server.on('data', (bytes) => {
       this.counts.down += bytes.length;

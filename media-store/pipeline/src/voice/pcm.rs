@@ -81,7 +81,8 @@ fn mix(sound: &GenericAudioBufferRef<'_>, interleaved: &mut Vec<f32>, channels: 
     match channels {
         1 => mono.extend(interleaved.iter().copied().map(clean)),
         _ => {
-            mono.extend(interleaved.chunks_exact(2).map(|pair| f32::midpoint(clean(pair[0]), clean(pair[1]))))
+            let pairs = interleaved.chunks_exact(2);
+            mono.extend(pairs.map(|pair| f32::midpoint(clean(pair[0]), clean(pair[1]))));
         }
     }
 }
