@@ -118,7 +118,10 @@ pub(crate) fn copy(config: &Config, from: BlobPlace, to: BlobPlace) -> anyhow::R
             for (key, why) in &failures {
                 eprintln!("   {key}: {why}");
             }
-            anyhow::bail!("{} objects were not copied: run it again once what stops them is put right", summary.failed)
+            anyhow::bail!(
+                "{} objects were not copied: run it again once what stops them is put right",
+                summary.failed
+            )
         }
         Err(other) => Err(other.into()),
     }
