@@ -112,7 +112,7 @@ mod tests {
         assert_eq!(Grant::check(&token, &key(1)), Ok(grant()));
         assert_eq!(Grant::check(&token, &key(2)), Err(BadGrant));
         assert_eq!(Grant::check("", &key(1)), Err(BadGrant));
-        let mut forged = token.clone().into_bytes();
+        let mut forged = token.into_bytes();
         let last = forged.len() - 2;
         forged[last] = if forged[last] == b'A' { b'B' } else { b'A' };
         assert_eq!(Grant::check(std::str::from_utf8(&forged).unwrap(), &key(1)), Err(BadGrant));

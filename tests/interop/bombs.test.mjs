@@ -78,10 +78,14 @@ test('bombs', { timeout: 120_000 }, async (t) => {
     await mallory.attach(conv, 'photo', await photo(99));
   });
 
-  await t.test('the workers are gone, none died, and the server has not grown', async (t) => {
+  await t.test('no worker took a second of CPU time, none died, all are gone, and the server has not grown', async (t) => {
     await until('no worker runs', async () => (await server.metric('media_workers')) === 0);
     assert.equal(await server.metric('media_refused_total'), BOMBS.length * (1 + ROUNDS));
     assert.equal(await server.metric('media_worker_deaths_total'), 0, 'who refuses in words has not died');
+    const text = await (await fetch(`http://${server.ops}/metrics`)).text();
+    const within = Number(/^media_worker_cpu_seconds_bucket\{le="1"\} (\d+)$/m.exec(text)?.[1]);
+    assert.ok(within > BOMBS.length * (1 + ROUNDS));
+    assert.equal(within, await server.metric('media_worker_cpu_seconds_count'));
     const grown = (await server.peakBytes()) - before;
     t.diagnostic(`the server grew by ${(grown / MIB).toFixed(1)} MiB at most`);
     assert.ok(grown < GROWTH_MAX, `it grew by ${(grown / MIB).toFixed(1)} MiB`);

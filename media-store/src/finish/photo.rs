@@ -33,7 +33,7 @@ pub(super) async fn make(work: &Work<'_>, held: Option<Found>) -> Result<(), Fai
     }
     match (worker.end().await?, &making.object) {
         (Err(refusal), None) => {
-            Err(Failure::Refused(Document::refused(refusal.code.as_str(), refusal.text.clone())))
+            Err(Failure::Refused(Document::refused(refusal.code.as_str(), refusal.text)))
         }
         (Ok(()), None) => Err(Failure::Worker("it made nothing of a photo".into())),
         (told, Some(found)) => {
@@ -43,7 +43,7 @@ pub(super) async fn make(work: &Work<'_>, held: Option<Found>) -> Result<(), Fai
             match told {
                 Ok(()) => Ok(()),
                 Err(refusal) => {
-                    Err(Failure::Refused(Document::refused(refusal.code.as_str(), refusal.text.clone())))
+                    Err(Failure::Refused(Document::refused(refusal.code.as_str(), refusal.text)))
                 }
             }
         }

@@ -33,7 +33,7 @@ pub(super) async fn make(work: &Work<'_>) -> Result<(), Failure> {
         }
     }
     if let Err(refusal) = worker.end().await? {
-        return Err(Failure::Refused(Document::refused(refusal.code.as_str(), refusal.text.clone())));
+        return Err(Failure::Refused(Document::refused(refusal.code.as_str(), refusal.text)));
     }
     let (Some(file), Some(note)) = (file, note) else {
         return Err(Failure::Worker("it made nothing of a voice note".into()));

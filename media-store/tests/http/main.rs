@@ -1,5 +1,7 @@
 //! The media store over HTTP, on a real disk: tus clause by clause, takeover, links, downloads, sweep, restart.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests too")]
+
 mod downloads;
 mod support;
 mod survival;

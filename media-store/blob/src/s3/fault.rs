@@ -10,6 +10,7 @@ use aws_sdk_s3::{
 use crate::BlobError;
 
 /// The SDK's error as ours. Texts name the server's code and message, never credentials.
+#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` gives")]
 pub(super) fn fault<E>(error: SdkError<E, HttpResponse>) -> BlobError
 where
     E: ProvideErrorMetadata + Error + Send + Sync + 'static,

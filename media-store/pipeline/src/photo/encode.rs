@@ -35,8 +35,8 @@ pub(super) struct Encoded {
 /// half of it.
 pub(super) const fn memory_bytes(pixels: u64) -> u64 {
     match pixels {
-        ..=PROGRESSIVE_PIXELS => 14 * pixels,
-        ..=OPTIMISED_PIXELS => 8 * pixels,
+        0..=PROGRESSIVE_PIXELS => 14 * pixels,
+        _ if pixels <= OPTIMISED_PIXELS => 8 * pixels,
         // Rows, and the result.
         _ => pixels / 4,
     }

@@ -246,6 +246,7 @@ fn an_original_keeps_its_profile() {
     }
 }
 
+#[expect(clippy::type_complexity, reason = "a table of cases says it better than names")]
 #[test]
 fn sizes_of_a_picture() {
     let request =

@@ -120,11 +120,9 @@ fn png_whose_words_inflate() {
     let bomb = make::zeros(200_000_000);
     assert!(bomb.len() < 2_000_000);
     let mut input = make::png(&make::scene(300, 200).into());
-    for (kind, head) in [
-        (*b"zTXt", &b"Comment\0\0"[..]),
-        (*b"iTXt", b"Comment\0\x01\0\0\0"),
-        (*b"iCCP", b"profile\0\0"),
-    ] {
+    for (kind, head) in
+        [(*b"zTXt", &b"Comment\0\0"[..]), (*b"iTXt", b"Comment\0\x01\0\0\0"), (*b"iCCP", b"profile\0\0")]
+    {
         input = make::png_with_chunk(input, kind, &[head, &bomb].concat());
     }
     // The picture is fine, and its words are never read.
@@ -193,7 +191,10 @@ fn webp_that_lies_about_its_size() {
 #[test]
 fn one_colour_of_64_megapixels() {
     // As much as is allowed, from 300 kB. It is a picture like others, so it may take the time that those take.
-    let run = work(&png_of(8_190, 8_190, png::ColorType::Rgb, &make::zeros(202_000_000)), Work::Photo(crate::request(&SIZES)));
+    let run = work(
+        &png_of(8_190, 8_190, png::ColorType::Rgb, &make::zeros(202_000_000)),
+        Work::Photo(crate::request(&SIZES)),
+    );
     let done = run.done();
     assert!(done.peak_bytes <= PEAK_BYTES, "{done:?}");
 }

@@ -1,5 +1,7 @@
 //! The pipeline from outside: files in, files and events out; and the worker as the process it is meant to be.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests too")]
+
 mod bombs;
 mod hostile;
 mod make;
@@ -93,7 +95,9 @@ pub(crate) fn decode(bytes: &[u8]) -> DynamicImage {
     decoder.decode_headers().unwrap();
     let grey = decoder.input_colorspace() == Some(ColorSpace::Luma);
     let space = if grey { ColorSpace::Luma } else { ColorSpace::RGB };
-    decoder.set_options(decoder.options().jpeg_set_out_colorspace(space).set_max_width(65_535).set_max_height(65_535));
+    decoder.set_options(
+        decoder.options().jpeg_set_out_colorspace(space).set_max_width(65_535).set_max_height(65_535),
+    );
     let data = decoder.decode().unwrap();
     let (width, height) = decoder.dimensions().unwrap();
     let (width, height) = (width as u32, height as u32);
@@ -117,5 +121,6 @@ pub(crate) fn near(a: [u8; 3], b: [u8; 3], levels: u8) -> bool {
 }
 
 pub(crate) fn is_animated_webp(bytes: &[u8]) -> bool {
-    image::codecs::webp::WebPDecoder::new(std::io::Cursor::new(bytes)).is_ok_and(|decoder| decoder.has_animation())
+    image::codecs::webp::WebPDecoder::new(std::io::Cursor::new(bytes))
+        .is_ok_and(|decoder| decoder.has_animation())
 }

@@ -39,7 +39,8 @@ pub(crate) fn screenshot(width: u32, height: u32) -> RgbImage {
     RgbImage::from_fn(width, height, |x, y| {
         if y < 40 {
             Rgb([50, 60, 90])
-        } else if y % 24 < 12 && x > 30 && x % 400 < 300 && (x * 7 + y / 24 * 5 + (y % 12) * (x % 5)) % 11 < 3 {
+        } else if y % 24 < 12 && x > 30 && x % 400 < 300 && (x * 7 + y / 24 * 5 + (y % 12) * (x % 5)) % 11 < 3
+        {
             Rgb([20, 20, 20])
         } else {
             Rgb([250, 250, 250])

@@ -102,7 +102,8 @@ fn never_larger_than_the_input_of_that_size() {
     let p3 = moxcms::ColorProfile::new_display_p3().encode().unwrap();
     let mut wide = img_parts::jpeg::Jpeg::from_bytes(make::jpeg(&noisy.clone().into(), poor).into()).unwrap();
     img_parts::ImageICC::set_icc_profile(&mut wide, Some(p3.into()));
-    let stripes = RgbImage::from_fn(1200, 800, |x, y| if (x * x + y) % 3 == 0 { Rgb([255; 3]) } else { Rgb([0; 3]) });
+    let stripes =
+        RgbImage::from_fn(1200, 800, |x, y| if (x * x + y) % 3 == 0 { Rgb([255; 3]) } else { Rgb([0; 3]) });
     let inputs = [
         turned,
         wide.encoder().bytes().to_vec(),
@@ -128,7 +129,8 @@ fn transparent_stays_transparent_and_colours_do_not_bleed() {
     // What cannot be seen is green: a mean that forgets opacity turns the edge of the disc green.
     let disc = |width, height| {
         RgbaImage::from_fn(width, height, |x, y| {
-            let inside = (x as f32 - width as f32 / 2.0).hypot(y as f32 - height as f32 / 2.0) < height as f32 / 3.0;
+            let inside =
+                (x as f32 - width as f32 / 2.0).hypot(y as f32 - height as f32 / 2.0) < height as f32 / 3.0;
             if inside { Rgba([200, 10, 10, 255]) } else { Rgba([0, 255, 0, 0]) }
         })
     };

@@ -93,7 +93,12 @@ fn a_photo_from_the_job_to_done() {
     let expected = crate::make(&input, &with_original(&SIZES)).unwrap();
     let run = work_and_look(&input, Work::Photo(with_original(&SIZES)), Limits::default(), |output| {
         for made in &expected.made {
-            assert_eq!(std::fs::read(output.join(&made.file)).unwrap(), expected.files[&made.name], "{}", made.name);
+            assert_eq!(
+                std::fs::read(output.join(&made.file)).unwrap(),
+                expected.files[&made.name],
+                "{}",
+                made.name
+            );
         }
     });
     assert!(run.status.success());

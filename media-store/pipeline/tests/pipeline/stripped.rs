@@ -48,7 +48,11 @@ fn check_png(bytes: &[u8]) {
     let png = Png::from_bytes(bytes.to_vec().into()).unwrap();
     for chunk in png.chunks() {
         let kind = chunk.kind();
-        assert!([*b"IHDR", *b"PLTE", *b"tRNS", *b"IDAT", *b"IEND"].contains(&kind), "{}", kind.escape_ascii());
+        assert!(
+            [*b"IHDR", *b"PLTE", *b"tRNS", *b"IDAT", *b"IEND"].contains(&kind),
+            "{}",
+            kind.escape_ascii()
+        );
     }
     assert_eq!(png.len(), bytes.len());
 }

@@ -42,8 +42,13 @@ fn events() {
         width: 320,
         height: 240,
     };
-    let info =
-        PhotoInfo { width: 640, height: 480, thumbhash: "AA==".into(), animated: false, variants: vec![planned] };
+    let info = PhotoInfo {
+        width: 640,
+        height: 480,
+        thumbhash: "AA==".into(),
+        animated: false,
+        variants: vec![planned],
+    };
     let cases = [
         (
             Event::Photo(info),
