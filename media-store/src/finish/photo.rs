@@ -32,9 +32,7 @@ pub(super) async fn make(work: &Work<'_>, held: Option<Found>) -> Result<(), Fai
         making.follow(event, &workshop).await?;
     }
     match (worker.end().await?, &making.object) {
-        (Err(refusal), None) => {
-            Err(Failure::Refused(Document::refused(refusal.code.as_str(), refusal.text)))
-        }
+        (Err(refusal), None) => Err(Failure::Refused(Document::refused(refusal.code.as_str(), refusal.text))),
         (Ok(()), None) => Err(Failure::Worker("it made nothing of a photo".into())),
         (told, Some(found)) => {
             // Nothing more comes of it: what is not there is made smaller when somebody asks for it.
@@ -42,9 +40,7 @@ pub(super) async fn make(work: &Work<'_>, held: Option<Found>) -> Result<(), Fai
             shared.news.tell(&found.object);
             match told {
                 Ok(()) => Ok(()),
-                Err(refusal) => {
-                    Err(Failure::Refused(Document::refused(refusal.code.as_str(), refusal.text)))
-                }
+                Err(refusal) => Err(Failure::Refused(Document::refused(refusal.code.as_str(), refusal.text))),
             }
         }
     }
