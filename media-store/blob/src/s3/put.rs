@@ -1,6 +1,12 @@
 //! Sending a file.
 
-use std::{fs::File, io, os::unix::fs::FileExt, path::Path, sync::Arc};
+use std::{
+    fs::File,
+    io,
+    os::unix::fs::FileExt,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -93,12 +99,47 @@ impl S3Store {
     }
 }
 
+/// Parts whose memory is kept for the next ones. Each is [`PART_BYTES`](crate::PART_BYTES); more than are in flight at a
+/// time are of no use.
+const SPARE_MAX: usize = IN_FLIGHT;
+
+/// Memory of parts that have been sent. Freed, it would stay in the allocator's arena of whichever thread took it, and
+/// threads are many.
+static SPARE: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
+
+/// One part's memory; goes back when the last reference to its bytes does.
+struct Buffer(Vec<u8>);
+
+impl Buffer {
+    fn of(length: usize) -> Buffer {
+        let mut bytes = SPARE.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
+        bytes.resize(length, 0);
+        Buffer(bytes)
+    }
+}
+
+impl AsRef<[u8]> for Buffer {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        let bytes = std::mem::take(&mut self.0);
+        let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
+        if spare.len() < SPARE_MAX && bytes.capacity() <= crate::PART_BYTES {
+            spare.push(bytes);
+        }
+    }
+}
+
 /// Bytes of a file, in memory.
 async fn piece(file: &Arc<File>, at: u64, length: usize) -> Result<Bytes, BlobError> {
     let file = Arc::clone(file);
     let read = blocking(move || {
-        let mut bytes = vec![0; length];
-        file.read_exact_at(&mut bytes, at).map(|()| Bytes::from(bytes))
+        let mut buffer = Buffer::of(length);
+        file.read_exact_at(&mut buffer.0, at).map(|()| Bytes::from_owner(buffer))
     });
     Ok(read.await?)
 }
