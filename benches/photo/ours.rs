@@ -93,12 +93,16 @@ impl Ladder {
     /// If the pipeline's files are not, byte for byte, what comes out here: then it has changed, and this must follow.
     pub(crate) fn read(photo: &Photo, made: &Path) -> Result<Ladder> {
         let mut larger = decode(&std::fs::read(&photo.file)?)?;
+        let whole = if photo.on_its_side { (larger.height, larger.width) } else { larger.sides() };
         let mut steps = Vec::new();
         for &size in SIZES.iter().rev() {
-            larger = shrink(&larger, size)?;
-            if size == SIZES[SIZES.len() - 1] && photo.on_its_side {
-                larger = turned(&larger);
-            }
+            let (width, height) = within(size, whole);
+            let still_on_its_side = photo.on_its_side && steps.is_empty();
+            larger = if still_on_its_side {
+                turned(&shrink(&larger, height, width)?)
+            } else {
+                shrink(&larger, width, height)?
+            };
             steps.push((size, larger.clone()));
         }
         let ladder = Ladder { steps };
@@ -140,10 +144,14 @@ pub(crate) fn dimensions(file: &Path) -> Result<(u32, u32)> {
     Ok((width as u32, height as u32))
 }
 
-fn shrink(from: &Pixels, size: u32) -> Result<Pixels> {
-    let long = u64::from(from.width.max(from.height));
+/// Of the whole picture, not of the next larger one: that would round twice.
+fn within(size: u32, (width, height): (u32, u32)) -> (u32, u32) {
+    let long = u64::from(width.max(height));
     let side = |of: u32| ((u64::from(of) * u64::from(size) + long / 2) / long) as u32;
-    let (width, height) = (side(from.width), side(from.height));
+    (side(width), side(height))
+}
+
+fn shrink(from: &Pixels, width: u32, height: u32) -> Result<Pixels> {
     let mut rgb = vec![0; width as usize * height as usize * 3];
     let source = ImageRef::new(from.width, from.height, &from.rgb, PixelType::U8x3)?;
     let mut target = Image::from_slice_u8(width, height, &mut rgb, PixelType::U8x3)?;

@@ -14,27 +14,18 @@ use crate::tools::{self, Job, SIZES, Tool, Way};
 /// Qualities at which every tool is seen, every tool's default among them. Between two of them bytes are interpolated.
 const GRID: [u8; 11] = [30, 40, 50, 60, 65, 70, 75, 80, 85, 90, 95];
 
-/// What a variant is held against.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Reference {
-    /// The tool's own resized pixels, before they were encoded: what the encoder lost, and nothing about resampling.
-    Own,
-    /// The neutral resized picture: what the whole tool lost, decoding at a scale and resampling included.
-    Neutral,
-}
-
-impl Reference {
-    pub(crate) const ALL: [Reference; 2] = [Reference::Own, Reference::Neutral];
-}
-
 /// One variant of one photo by one tool at its default.
 #[derive(Clone, Debug)]
 pub(crate) struct Variant {
     pub(crate) bytes: f64,
-    /// SSIMULACRA2 by [`Reference::ALL`].
-    pub(crate) scores: [f64; 2],
-    /// Our bytes for each of theirs, by [`Reference::ALL`]; of ourselves it is 1.
-    pub(crate) equal: [Equal; 2],
+    /// SSIMULACRA2 beside the tool's own resized pixels, before they were encoded: what the encoder lost, and nothing
+    /// about resampling. Equal scores are compared by this one.
+    pub(crate) score: f64,
+    /// SSIMULACRA2 beside the neutral resized picture: what the whole tool lost, decoding at a scale and resampling
+    /// included.
+    pub(crate) neutral: f64,
+    /// Our bytes for each of theirs; None for ourselves.
+    pub(crate) equal: Option<Equal>,
 }
 
 /// Our bytes for each of theirs where both score the same.
@@ -57,14 +48,17 @@ pub(crate) type Variants = BTreeMap<(u32, Tool), Vec<Variant>>;
 ///
 /// If a tool fails, or if [`Ladder::read`] finds that our pipeline is another one than this comparison knows.
 pub(crate) fn look(place: &Place, photos: &[Photo]) -> Result<Variants> {
-    let mut viewer = Viewer::start(place)?;
+    // First of all, since everything else would be in vain.
+    let made = made_by(place, Tool::Ours, Way::Chain);
+    let ladders = photos.iter().map(|photo| Ladder::read(photo, &made.join(&photo.name)));
+    let ladders = ladders.collect::<Result<Vec<_>>>()?;
     make(place, photos)?;
+    let mut viewer = Viewer::start(place)?;
     let mut variants = Variants::new();
-    for (i, photo) in photos.iter().enumerate() {
+    for (i, (photo, ladder)) in photos.iter().zip(&ladders).enumerate() {
         eprintln!("looking at {} ({} of {})", photo.name, i + 1, photos.len());
-        let ladder = Ladder::read(photo, &made_by(place, Tool::Ours, Way::Chain).join(&photo.name))?;
         for size in SIZES {
-            let mut eye = Eye { place, photo, size, viewer: &mut viewer, ladder: &ladder };
+            let mut eye = Eye { place, photo, size, viewer: &mut viewer, ladder };
             for (tool, variant) in eye.compare()? {
                 variants.entry((size, tool)).or_default().push(variant);
             }
@@ -115,35 +109,34 @@ struct Eye<'a> {
 
 impl Eye<'_> {
     fn compare(&mut self) -> Result<Vec<(Tool, Variant)>> {
-        let mut curves = Vec::new();
-        for tool in Tool::ALL {
-            let own = self.own(tool)?;
-            let (wide, high) = own.sides();
-            let file = format!("neutral/{}/{wide}x{high}.png", self.photo.name);
-            let neutral = self.viewer.see(&self.place.out(&file))?;
-            curves.push(Curve { tool, references: [own, neutral], points: BTreeMap::new() });
-        }
-        let (ours, others) = curves.split_first_mut().expect("four tools");
-        let here = self.point(ours, Tool::Ours.default_quality())?;
-        let same = Equal { at_our_score: 1.0, at_their_score: 1.0, beyond: false };
-        let mut compared =
-            vec![(Tool::Ours, Variant { bytes: here.bytes, scores: here.scores, equal: [same; 2] })];
-        for other in others {
-            let there = self.point(other, other.tool.default_quality())?;
-            let mut equal = [same; 2];
-            for reference in Reference::ALL {
-                let i = reference as usize;
-                let (theirs, beyond) = self.bytes_at(other, reference, here.scores[i])?;
-                let (us, us_beyond) = self.bytes_at(ours, reference, there.scores[i])?;
-                equal[i] = Equal {
-                    at_our_score: here.bytes / theirs,
-                    at_their_score: us / there.bytes,
-                    beyond: beyond || us_beyond,
-                };
-            }
-            compared.push((other.tool, Variant { bytes: there.bytes, scores: there.scores, equal }));
+        let (mut ours, our_neutral) = self.curve(Tool::Ours)?;
+        let here = self.point(&mut ours, Tool::Ours.default_quality())?;
+        let variant =
+            |point: Point, neutral, equal| Variant { bytes: point.bytes, score: point.score, neutral, equal };
+        let mut compared = vec![(Tool::Ours, variant(here, our_neutral, None))];
+        for tool in Tool::OTHERS {
+            let (mut other, neutral) = self.curve(tool)?;
+            let there = self.point(&mut other, tool.default_quality())?;
+            let (theirs, beyond) = self.bytes_at(&mut other, here.score)?;
+            let (us, us_beyond) = self.bytes_at(&mut ours, there.score)?;
+            let equal = Equal {
+                at_our_score: here.bytes / theirs,
+                at_their_score: us / there.bytes,
+                beyond: beyond || us_beyond,
+            };
+            compared.push((tool, variant(there, neutral, Some(equal))));
         }
         Ok(compared)
+    }
+
+    /// What is known of a tool before it is asked, and its default's score beside the neutral reference.
+    fn curve(&mut self, tool: Tool) -> Result<(Curve, f64)> {
+        let reference = self.own(tool)?;
+        let (wide, high) = reference.sides();
+        let neutral = format!("neutral/{}/{wide}x{high}.png", self.photo.name);
+        let neutral = self.viewer.see(&self.place.out(&neutral))?;
+        let seen = self.viewer.see(&self.encoded(tool, tool.default_quality())?)?;
+        Ok((Curve { tool, reference, points: BTreeMap::new() }, score(&neutral, &seen)?))
     }
 
     /// What the tool encoded.
@@ -156,18 +149,17 @@ impl Eye<'_> {
     }
 
     /// Bytes that a tool takes for a score, and whether it was not reached.
-    fn bytes_at(&mut self, curve: &mut Curve, reference: Reference, wanted: f64) -> Result<(f64, bool)> {
+    fn bytes_at(&mut self, curve: &mut Curve, wanted: f64) -> Result<(f64, bool)> {
         let default = curve.tool.default_quality();
         let mut at = GRID.iter().position(|&quality| quality == default).expect("every default is in it");
-        let i = reference as usize;
-        let upwards = self.point(curve, GRID[at])?.scores[i] < wanted;
+        let upwards = self.point(curve, GRID[at])?.score < wanted;
         loop {
             let here = self.point(curve, GRID[at])?;
             let next = if upwards { at + 1 } else { at.wrapping_sub(1) };
             let Some(&quality) = GRID.get(next) else { return Ok((here.bytes, true)) };
             let there = self.point(curve, quality)?;
-            if (there.scores[i] >= wanted) == upwards {
-                let part = (wanted - here.scores[i]) / (there.scores[i] - here.scores[i]);
+            if (there.score >= wanted) == upwards {
+                let part = (wanted - here.score) / (there.score - here.score);
                 let (from, to) = (here.bytes.ln(), there.bytes.ln());
                 return Ok(((from + (to - from) * part.clamp(0.0, 1.0)).exp(), false));
             }
@@ -181,9 +173,8 @@ impl Eye<'_> {
         }
         let file = self.encoded(curve.tool, quality)?;
         let seen = self.viewer.see(&file)?;
-        let [own, neutral] = &curve.references;
-        let scores = [score(own, &seen)?, score(neutral, &seen)?];
-        let point = Point { bytes: std::fs::metadata(&file)?.len() as f64, scores };
+        let bytes = std::fs::metadata(&file)?.len() as f64;
+        let point = Point { bytes, score: score(&curve.reference, &seen)? };
         curve.points.insert(quality, point);
         Ok(point)
     }
@@ -206,14 +197,13 @@ impl Eye<'_> {
 /// Bytes and scores of one tool by quality, as far as they were asked for.
 struct Curve {
     tool: Tool,
-    /// By [`Reference::ALL`].
-    references: [Pixels; 2],
+    /// Its own resized pixels.
+    reference: Pixels,
     points: BTreeMap<u8, Point>,
 }
 
 #[derive(Clone, Copy)]
 struct Point {
     bytes: f64,
-    /// By [`Reference::ALL`].
-    scores: [f64; 2],
+    score: f64,
 }

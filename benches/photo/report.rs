@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 
 use crate::cost::Cost;
 use crate::median;
-use crate::quality::{Reference, Variants};
+use crate::quality::{Equal, Variants};
 use crate::setup::Photo;
 use crate::tools::{SIZES, Tool, Way};
 
@@ -90,44 +90,38 @@ pub(crate) fn bytes(variants: &Variants) -> String {
     for size in SIZES {
         for tool in Tool::ALL {
             let seen = &variants[&(size, tool)];
-            let score = |reference: Reference| median(seen.iter().map(|v| v.scores[reference as usize]));
             let _ = writeln!(
                 text,
                 "| {size} | {} | {:.1} | {:.1} | {:.1} |",
                 tool.name(),
                 median(seen.iter().map(|v| v.bytes / 1e3)),
-                score(Reference::Own),
-                score(Reference::Neutral),
+                median(seen.iter().map(|v| v.score)),
+                median(seen.iter().map(|v| v.neutral)),
             );
         }
     }
     text += "\nOur bytes less than theirs at equal SSIMULACRA2 (median; from the worst to the best photograph):\n\n";
-    text += "| long edge | than | at our default's score | at their default's score | neutral: at ours | at theirs |\n";
-    text += "|---|---|---|---|---|---|\n";
+    text += "| long edge | than | at our default's score | at their default's score |\n|---|---|---|---|\n";
+    let mut ends = (0, 0);
     for size in SIZES {
         for tool in Tool::OTHERS {
-            let seen = &variants[&(size, tool)];
-            let _ = write!(text, "| {size} | {} |", tool.name());
-            for reference in Reference::ALL {
-                let i = reference as usize;
-                let _ = write!(
-                    text,
-                    " {} | {} |",
-                    less(seen.iter().map(|v| v.equal[i].at_our_score)),
-                    less(seen.iter().map(|v| v.equal[i].at_their_score))
-                );
-            }
-            text.push('\n');
+            let seen: Vec<Equal> = variants[&(size, tool)].iter().filter_map(|v| v.equal).collect();
+            let _ = writeln!(
+                text,
+                "| {size} | {} | {} | {} |",
+                tool.name(),
+                less(seen.iter().map(|equal| equal.at_our_score)),
+                less(seen.iter().map(|equal| equal.at_their_score))
+            );
+            ends.0 += seen.iter().filter(|equal| equal.beyond).count();
+            ends.1 += seen.len();
         }
     }
-    let beyond = variants.values().flatten().flat_map(|v| v.equal).filter(|equal| equal.beyond).count();
-    if beyond > 0 {
-        let all = variants.iter().filter(|((_, tool), _)| *tool != Tool::Ours).map(|(_, v)| 2 * v.len());
+    if let (beyond @ 1.., all) = ends {
         let _ = writeln!(
             text,
-            "\n{beyond} of {} comparisons ended at quality 30 or 95 without the score; they count as what that quality \
-             gave.",
-            all.sum::<usize>()
+            "\n{beyond} of {all} comparisons ended at quality 30 or 95 without the score; they count as what that \
+             quality gave."
         );
     }
     text

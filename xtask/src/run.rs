@@ -6,6 +6,7 @@ use std::process::Command;
 
 use crate::setup::Setup;
 use crate::step::{self, say};
+use crate::test::cargo;
 use crate::{announce, root, server_binary};
 
 /// What makes a developer's server convenient; never the default of `trunkline serve`. Set variables win, and a
@@ -35,7 +36,7 @@ fn own_address() -> Option<IpAddr> {
 pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
     Setup::build_packages()?;
     Setup::page()?;
-    build_server()?;
+    step::run("the server", &mut cargo(&["build", "--locked", "--bin", "trunkline"]))?;
     let arguments = &absolute(arguments)?;
     let config = announce::config_arguments(arguments);
     let settings = demo_settings(!config.is_empty() || std::env::var_os("TRUNKLINE_CONFIG").is_some());
@@ -71,13 +72,3 @@ fn absolute(arguments: &[String]) -> anyhow::Result<Vec<String>> {
     Ok(found)
 }
 
-/// Builds the one binary, with the features that the whole workspace's build has, so that nothing is built twice.
-pub(crate) fn build_server() -> anyhow::Result<()> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    step::run(
-        "the server",
-        Command::new(cargo)
-            .args(["build", "--locked", "--workspace", "--bin", "trunkline"])
-            .current_dir(root()),
-    )
-}

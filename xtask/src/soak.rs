@@ -27,6 +27,6 @@ fn uploads(kills: u32) -> anyhow::Result<()> {
     Setup::system_packages()?;
     Setup::python()?;
     let mut command =
-        cargo(&["test", "--locked", "--test", "system", "--", "--nocapture", "uploads_survive"]);
+        cargo(&["test", "--locked", "--workspace", "--test", "system", "--", "--nocapture", "uploads_survive"]);
     step::run("uploads under SIGKILL", command.env(KILLS_VARIABLE, kills.to_string()))
 }

@@ -148,7 +148,8 @@ fn web(_: &[String]) -> anyhow::Result<Counts> {
 
 fn set_up_interop() -> anyhow::Result<()> {
     Setup::everything()?;
-    crate::run::build_server()
+    // What `rust` builds, and not the server alone: that would have fewer features, and much would be built twice.
+    step::run("the server", &mut cargo(&["test", "--locked", "--workspace", "--no-run"]))
 }
 
 fn interop(files: &[String]) -> anyhow::Result<Counts> {
@@ -172,7 +173,8 @@ fn interop(files: &[String]) -> anyhow::Result<Counts> {
         .args(&tests)
         .current_dir(&folder)
         .env("TRUNKLINE_BINARY", server_binary())
-        .env("TRUNKLINE_PYTHON", Setup::tool("python"));
+        .env("TRUNKLINE_PYTHON", Setup::tool("python"))
+        .env("TRUNKLINE_WEED", Setup::tool("weed"));
     let succeeded = step::watch(&mut command, |line| counts.see_node(line))?;
     Ok(at_least_one_failure(counts, succeeded))
 }
