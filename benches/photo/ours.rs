@@ -4,11 +4,10 @@ use std::io::Write as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{PixelType, Resizer};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike as _;
 use trunkline_media_pipeline::{Limits, photo, worker};
+use trunkline_media_resample::{Image, ImageRef, PixelType, ResizeOptions, Resizer, resample};
 use zune_core::bytestream::ZCursor;
 use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
@@ -155,7 +154,7 @@ fn shrink(from: &Pixels, width: u32, height: u32) -> Result<Pixels> {
     let mut rgb = vec![0; width as usize * height as usize * 3];
     let source = ImageRef::new(from.width, from.height, &from.rgb, PixelType::U8x3)?;
     let mut target = Image::from_slice_u8(width, height, &mut rgb, PixelType::U8x3)?;
-    Resizer::new().resize(&source, &mut target, None)?;
+    resample(&mut Resizer::new(), &source, &mut target, &ResizeOptions::new())?;
     Ok(Pixels { width, height, rgb })
 }
 

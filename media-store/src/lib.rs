@@ -17,6 +17,7 @@ mod grants;
 mod key;
 mod limits;
 mod link;
+mod linger;
 mod meters;
 mod ports;
 mod problem;

@@ -21,6 +21,7 @@ use trunkline_units::AttachmentId;
 use crate::{
     Grant, MediaConfig, MediaKey, direct, download, finish,
     limits::Limits,
+    linger::linger,
     meters,
     ports::References,
     problem::{Code, Problem},
@@ -223,6 +224,7 @@ impl MediaStore {
                     .post(tus::overridden)
                     .merge(options(tus::options)),
             )
+            .layer(axum::middleware::map_request(linger))
             .route("/v1/media/{id}/{variant}", get(download::download))
             .with_state(self.shared.clone())
     }

@@ -15,7 +15,15 @@ const IO_CRATES: [&str; 8] =
 
 /// The packages of one service: none of them may reach a package of another service.
 const SERVICES: [(&str, &[&str]); 4] = [
-    ("media-store", &["trunkline-media-store", "trunkline-media-blob", "trunkline-media-pipeline"]),
+    (
+        "media-store",
+        &[
+            "trunkline-media-store",
+            "trunkline-media-blob",
+            "trunkline-media-pipeline",
+            "trunkline-media-resample",
+        ],
+    ),
     ("signaling", &["trunkline-signaling", "trunkline-signaling-api", "trunkline-signaling-core"]),
     ("sfu", &["trunkline-sfu", "trunkline-sfu-core"]),
     ("turn", &["trunkline-turn", "trunkline-turn-core"]),

@@ -330,11 +330,14 @@ async fn held_keys(store: &dyn BlobStore) -> BTreeSet<String> {
     }
 }
 
-/// With ages of a second, the sweep leaves exactly what the records know.
+/// With ages of a second, the sweep leaves exactly what the records know, and they know what they knew: everything is
+/// referred to by a message. A blob of nobody's shows that a whole sweep has been.
 async fn nothing_is_left(data: &DataDir, settings: &[(&str, &str)], store: &dyn BlobStore) {
     let known = known_keys(data);
-    let at_once = [("TRUNKLINE_MEDIA__ORPHAN_AGE", "1s"), ("TRUNKLINE_MEDIA__SWEEP_INTERVAL", "1s")];
+    let at_once = [("TRUNKLINE_MEDIA__ORPHAN_AGE", "1s"), ("TRUNKLINE_MEDIA__GRACE", "1s")];
     let settings = [&SETTINGS[..3], settings, &at_once].concat();
+    let nobodys = Key::new(format!("ff/{}", "f".repeat(32))).expect("a key");
+    store.put_bytes(&nobodys, "nobody's".into(), "text/plain").await.expect("a put");
     let server = Server::start(data, &["--role", "signaling,media-store"], &settings);
     let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
     loop {

@@ -11,7 +11,7 @@
 //!
 //! A picture that is small enough already, upright and in sRGB is not encoded again: its own bytes stay, without the
 //! metadata, unless ours are fewer by a margin (see `OWN_BYTES_PER_PIXEL`). No variant is larger than the input of the
-//! same size, nor than the next larger variant.
+//! same size, nor than the next larger variant; but the smallest does not wait for the next.
 
 mod color;
 mod encode;

@@ -1,7 +1,6 @@
 //! Lanczos3, from the next larger picture, in bands.
 
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{PixelType, ResizeOptions, Resizer};
+use trunkline_media_resample::{Image, ImageRef, PixelType, ResizeOptions, Resizer, resample};
 
 use super::pixels::{Layout, Pixels};
 use crate::{Code, Refusal};
@@ -53,7 +52,7 @@ pub(super) fn shrink_in_bands(
         let tall = (f64::from(count) * scale).min(f64::from(to - from) - top);
         let mut target = Image::from_slice_u8(width, count, rows, kind).map_err(failed)?;
         let options = options.crop(0.0, top, f64::from(pixels.width()), tall);
-        resizer.resize(&window, &mut target, &options).map_err(failed)?;
+        resample(&mut resizer, &window, &mut target, &options).map_err(failed)?;
     }
     Pixels::new(width, height, pixels.layout(), out)
 }

@@ -21,7 +21,7 @@ fn a_gif_gets_a_poster_and_keeps_moving() {
         let (width, height) = poster.dimensions();
         let [r, g, b, a] = poster.get_pixel(width / 2, height / 2).0;
         assert!(near([r, g, b], RED, 6) && a == 255, "{name}");
-        assert_eq!(poster.get_pixel(0, 0)[3], 0, "{name}");
+        assert!(poster.get_pixel(0, 0)[3] <= 2, "{name}");
     }
     assert_eq!(made.made("original").mime, "image/gif");
     assert_eq!(frames_of_gif(&made.files["original"]), frames_of_gif(&plain));
