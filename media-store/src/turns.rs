@@ -18,8 +18,12 @@ use trunkline_units::AttachmentId;
 #[derive(Default)]
 pub(crate) struct Turns(Mutex<HashMap<AttachmentId, Arc<Holder>>>);
 
+/// The flag of [`Holder::received`]; uploads are smaller.
+const TAKEN: u64 = 1 << 63;
+
 struct Holder {
-    /// What has come of the upload, durable or not.
+    /// What has come of the upload, durable or not, and whether the turn is taken: then no more comes. Both in one, so
+    /// that of two at the same offset exactly one goes on.
     received: AtomicU64,
     /// What is durable of it.
     durable: watch::Sender<u64>,
@@ -48,9 +52,7 @@ impl Turns {
                 Ok(turn) => return Ok(turn),
                 Err(holder) => holder,
             };
-            if holder.received.load(Ordering::Acquire) != offset {
-                return Err(Elsewhere);
-            }
+            holder.take_over(offset)?;
             holder.stop.cancel();
             holder.gone.cancelled().await;
         }
@@ -72,7 +74,7 @@ impl Turns {
     /// Makes what a writing request has received durable, so that the records tell where the upload is.
     pub(crate) async fn settle(&self, id: &AttachmentId) {
         let Some(holder) = self.map().get(id).cloned() else { return };
-        let received = holder.received.load(Ordering::Acquire);
+        let received = holder.received.load(Ordering::Acquire) & !TAKEN;
         let mut durable = holder.durable.subscribe();
         holder.ask.notify_one();
         tokio::select! {
@@ -107,10 +109,23 @@ impl Turns {
     }
 }
 
+impl Holder {
+    /// Takes the turn of a request that is at `offset`, together with whoever does the same.
+    fn take_over(&self, offset: u64) -> Result<(), Elsewhere> {
+        let taken = offset | TAKEN;
+        match self.received.compare_exchange(offset, taken, Ordering::AcqRel, Ordering::Acquire) {
+            Err(other) if other != taken => Err(Elsewhere),
+            _ => Ok(()),
+        }
+    }
+}
+
 impl Turn {
-    /// So much has come.
-    pub(crate) fn received(&self, offset: u64) {
-        self.holder.received.store(offset, Ordering::Release);
+    /// So far it comes now, unless somebody else goes on from where it was.
+    pub(crate) fn advance(&self, offset: u64) -> Result<(), Elsewhere> {
+        let before = self.holder.received.load(Ordering::Acquire) & !TAKEN;
+        let moved = self.holder.received.compare_exchange(before, offset, Ordering::AcqRel, Ordering::Acquire);
+        moved.map(drop).map_err(|_| Elsewhere)
     }
 
     /// So much is durable.
@@ -148,11 +163,12 @@ mod tests {
     async fn who_knows_the_offset_takes_over_and_who_does_not_disturbs_nothing() {
         let (turns, id) = (Arc::new(Turns::default()), id());
         let first = turns.take(&id, 0).await.unwrap();
-        first.received(100);
+        first.advance(100).unwrap();
         assert!(turns.take(&id, 0).await.is_err());
         assert!(!first.holder.stop.is_cancelled());
         let (second, ()) = tokio::join!(turns.take(&id, 100), async {
             first.stopped().await;
+            first.advance(200).unwrap_err();
             drop(first);
         });
         assert!(second.is_ok());
@@ -162,7 +178,7 @@ mod tests {
     async fn whoever_asks_learns_what_is_durable() {
         let (turns, id) = (Arc::new(Turns::default()), id());
         let turn = turns.take(&id, 0).await.unwrap();
-        turn.received(7);
+        turn.advance(7).unwrap();
         tokio::join!(turns.settle(&id), async {
             turn.asked().await;
             turn.durable(7);

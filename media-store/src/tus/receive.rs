@@ -68,10 +68,13 @@ impl Intake {
     /// Receives all of it with the right checksum, or nothing.
     pub(super) async fn keep_checked(mut self, body: Body, mut checksum: Checksum) -> Result<u64, Problem> {
         let from = self.at;
-        let end = self.read(body, Some(&mut checksum)).await?;
+        let mut end = self.read(body, Some(&mut checksum)).await?;
         if end == End::Whole && checksum.matches() {
-            self.checkpoint().await?;
-            return Ok(self.at);
+            if self.turn.advance(self.at).is_ok() {
+                self.checkpoint().await?;
+                return Ok(self.at);
+            }
+            end = End::TakenOver;
         }
         self.file.flush().await?;
         self.file.set_len(from).await?;
@@ -107,16 +110,15 @@ impl Intake {
             if after > self.end {
                 return Ok(End::TooLong);
             }
+            if checksum.is_none() && self.turn.advance(after).is_err() {
+                return Ok(End::TakenOver);
+            }
             self.file.write_all(&bytes).await?;
             self.at = after;
-            match &mut checksum {
-                Some(checksum) => checksum.update(&bytes),
-                None => {
-                    self.turn.received(after);
-                    if after - self.durable >= CHECKPOINT_BYTES {
-                        self.checkpoint().await?;
-                    }
-                }
+            if let Some(checksum) = &mut checksum {
+                checksum.update(&bytes);
+            } else if after - self.durable >= CHECKPOINT_BYTES {
+                self.checkpoint().await?;
             }
         }
     }
@@ -131,7 +133,6 @@ impl Intake {
         self.shared.records.advance(&self.id, self.at, expires_at).await?;
         meters::received(self.at - self.durable);
         self.durable = self.at;
-        self.turn.received(self.at);
         self.turn.durable(self.at);
         Ok(())
     }
