@@ -208,12 +208,19 @@ impl Upload {
     }
 }
 
-/// A request with the user's token.
+/// A request with the user's token, again whenever the server says when.
 async fn as_user(place: &Place<'_>, method: &str, path: &str, body: &Value) -> io::Result<Answer> {
     let bearer = format!("Bearer {}", place.token);
     let headers = [("Authorization", &*bearer), ("Content-Type", "application/json")];
     let body = if body.is_null() { String::new() } else { body.to_string() };
-    ask(place.server, method, path, &headers, body.as_bytes()).await
+    loop {
+        let answer = ask(place.server, method, path, &headers, body.as_bytes()).await?;
+        let Some(wait) = answer.header("retry-after").filter(|_| answer.status == 429) else {
+            return Ok(answer);
+        };
+        let wait = wait.parse().expect("seconds");
+        tokio::time::sleep(std::time::Duration::from_secs(wait)).await;
+    }
 }
 
 /// A picture that no other one is: coarse noise, as PNG.
