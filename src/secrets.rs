@@ -64,16 +64,32 @@ impl Secrets {
     }
 }
 
-/// Makes the folder, and those above it, for the owner alone; leaves one that exists as it is.
+/// Makes the folder, and those above it, for the owner alone and durably; leaves one that exists as it is.
 ///
 /// # Errors
 /// What the file system says.
 pub fn make_private_dir(dir: &Path) -> anyhow::Result<()> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-        .with_context(|| format!("cannot make the data directory {}", dir.display()))
+    make_durable_dir(dir).with_context(|| format!("cannot make the data directory {}", dir.display()))
+}
+
+fn make_durable_dir(dir: &Path) -> io::Result<()> {
+    let dir = std::path::absolute(dir)?;
+    let mut folders: Vec<&Path> = dir.ancestors().collect();
+    folders.reverse();
+    for pair in folders.windows(2) {
+        let [parent, folder] = pair else { continue };
+        let present = folder.is_dir();
+        if !present {
+            // Recursive, so that it does not matter if another process is first.
+            DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        }
+        match fs::File::open(parent).and_then(|parent| parent.sync_all()) {
+            // One that was there may be anybody's; but perhaps an earlier start made it and was killed here.
+            Err(_) if present => {}
+            synced => synced?,
+        }
+    }
+    Ok(())
 }
 
 fn load_or_generate(path: &Path) -> anyhow::Result<Generated> {

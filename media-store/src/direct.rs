@@ -8,7 +8,7 @@ use std::sync::Arc;
 use aws_lc_rs::digest;
 use axum::{
     Json,
-    body::Bytes,
+    body::{Body, to_bytes},
     extract::{Path, State},
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
@@ -20,9 +20,10 @@ use trunkline_media_blob::{BlobError, Key, Multipart, PartsFrom};
 use trunkline_units::{AttachmentId, UnixMillis};
 
 use crate::{
-    clock, finish as finishing,
+    finish as finishing,
+    finish::Failure,
     problem::{Code, Document, Problem},
-    records::{Role, State as UploadState, Upload},
+    records::{RecordsError, Role, State as UploadState, Upload},
     service::Shared,
     status,
     tus::{
@@ -37,11 +38,9 @@ const PART_BYTES_MIN: u64 = 8 * 1024 * 1024;
 /// Most parts, so that their links fit one answer.
 const PARTS_MAX: u64 = 512;
 
-/// Longest request body.
+/// Longest request body, and how long it may take to come.
 const REQUEST_BYTES_MAX: usize = 4_096;
-
-/// How long a failed upload can still be asked about.
-const REMEMBERED: std::time::Duration = std::time::Duration::from_secs(24 * 3_600);
+const REQUEST_TIME: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// `POST /v1/uploads/direct`.
 #[derive(Debug, Deserialize)]
@@ -85,19 +84,17 @@ fn unavailable(fault: &BlobError) -> Problem {
 pub(crate) async fn create(
     State(shared): State<Arc<Shared>>,
     headers: HeaderMap,
-    body: Bytes,
+    body: Body,
 ) -> Result<Response, Problem> {
     let grant = shared.grant(&headers)?;
     tus::creates(&grant)?;
     if !shared.store.presigns() {
         return Err(Problem::new(Code::NotDirect, "this server has no store to upload to directly: use tus"));
     }
-    let request: Request = match body.len() {
-        0..=REQUEST_BYTES_MAX => {
-            serde_json::from_slice(&body).map_err(|_| bad("the body is not as documented"))?
-        }
-        _ => return Err(bad("the body is too long")),
-    };
+    let body = tokio::time::timeout(REQUEST_TIME, to_bytes(body, REQUEST_BYTES_MAX)).await;
+    let body = body.map_err(|_| Problem::new(Code::Stalled, "the body did not come"))?;
+    let body = body.map_err(|_| bad("the body is too long, or broke off"))?;
+    let request: Request = serde_json::from_slice(&body).map_err(|_| bad("the body is not as documented"))?;
     if request.bytes == 0 {
         return Err(bad("an empty upload goes by tus"));
     }
@@ -135,7 +132,8 @@ pub(crate) async fn create(
     Ok((StatusCode::CREATED, Json(created)).into_response())
 }
 
-/// The parts are there: they are joined, read back, verified, and finished like any other upload.
+/// The parts are there: they are joined, read back, verified, and finished like any other upload. Once it has been
+/// said, that goes on also after a crash.
 pub(crate) async fn finish(
     State(shared): State<Arc<Shared>>,
     Path(id): Path<String>,
@@ -147,15 +145,10 @@ pub(crate) async fn finish(
     if upload.state == UploadState::Receiving {
         check_parts(&shared, &upload, &multipart).await?;
         shared.store.commit(&multipart).await.map_err(|fault| unavailable(&fault))?;
-        let task = (shared.clone(), upload.clone());
-        shared.tasks.spawn(async move {
-            let (shared, upload) = task;
-            if let Err(problem) = fetch(&shared, &upload, multipart.key()).await {
-                // The client may ask to finish again.
-                tracing::warn!(?problem, "a direct upload could not be read back");
-            }
-        });
+        shared.records.committed(&upload.id).await?;
+        finishing::begin(&shared, upload.id.clone());
     }
+    let upload = shared.records.upload(&upload.id).await?.ok_or_else(Problem::not_found)?;
     let state = status::tell(&shared, upload).await?;
     Ok((StatusCode::ACCEPTED, state).into_response())
 }
@@ -175,40 +168,34 @@ async fn check_parts(shared: &Shared, upload: &Upload, multipart: &Multipart) ->
     }
 }
 
-/// Reads what was put into the spool. One at a time for an upload.
-async fn fetch(shared: &Arc<Shared>, upload: &Upload, key: &Key) -> Result<(), Problem> {
-    let Ok(_turn) = shared.turns.take(&upload.id, 0).await else { return Ok(()) };
-    let now = shared.records.upload(&upload.id).await?;
-    if now.is_none_or(|now| now.state != UploadState::Receiving) {
-        return Ok(());
-    }
-    let held = shared.store.head(key).await.map_err(|fault| unavailable(&fault))?.bytes;
+/// Reads what was put and committed into the spool, unless that was done before.
+pub(crate) async fn fetch(shared: &Shared, upload: &Upload) -> Result<(), Failure> {
+    let multipart = multipart(upload).map_err(|_| Failure::Later("a record that cannot be read".into()))?;
+    let Some(key) = multipart.as_ref().map(Multipart::key) else { return Ok(()) };
     let declared = upload.bytes.unwrap_or_default();
-    let mut context = digest::Context::new(&digest::SHA256);
-    if held == declared {
-        let mut file = shared.spool.open_at(&upload.id, 0).await?;
-        let mut bytes = shared.store.range(key, 0..held).await.map_err(|fault| unavailable(&fault))?;
-        while let Some(piece) = bytes.next().await {
-            let piece = piece.map_err(|fault| unavailable(&fault))?;
-            context.update(&piece);
-            file.write_all(&piece).await?;
+    if upload.offset < declared {
+        let held = shared.store.head(key).await?.bytes;
+        let mut context = digest::Context::new(&digest::SHA256);
+        if held == declared {
+            let mut file = shared.spool.open_at(&upload.id, 0).await?;
+            let mut bytes = shared.store.range(key, 0..held).await?;
+            while let Some(piece) = bytes.next().await {
+                let piece = piece?;
+                context.update(&piece);
+                file.write_all(&piece).await?;
+            }
+            file.flush().await?;
+            file.sync_data().await?;
         }
-        file.flush().await?;
-        file.sync_data().await?;
+        let hash = hex::encode(context.finish());
+        if held != declared || upload.sha256.as_ref().is_some_and(|declared| *declared != hash) {
+            shared.store.delete(key).await?;
+            let detail = "what was put has another size or hash than was said".into();
+            return Err(Failure::Refused(Document::refused("mismatch", detail)));
+        }
+        shared.records.fetched(&upload.id, declared).await?;
     }
-    let hash = hex::encode(context.finish());
-    if held != declared || upload.sha256.as_ref().is_some_and(|declared| *declared != hash) {
-        let problem =
-            Document::refused("mismatch", "what was put has another size or hash than was said".into());
-        shared.records.fail(&upload.id, &problem, clock::now().after(REMEMBERED)).await?;
-        shared.spool.remove(&upload.id).await?;
-    } else {
-        let expires_at = clock::now().after(shared.limits.upload_ttl);
-        shared.records.advance(&upload.id, declared, expires_at).await?;
-        finishing::if_received(shared, &upload.id).await?;
-    }
-    shared.news.tell(upload.id.as_str());
-    shared.store.delete(key).await.map_err(|fault| unavailable(&fault))
+    Ok(shared.store.delete(key).await?)
 }
 
 /// Gives up what a direct upload has in the store.
@@ -228,9 +215,10 @@ fn multipart(upload: &Upload) -> Result<Option<Multipart>, Problem> {
     recorded.map(serde_json::from_str).transpose().map_err(|fault| Problem::internal(&fault))
 }
 
-/// Whether it is the one that a record holds.
-pub(crate) fn is_recorded(multipart: &Multipart, record: &str) -> bool {
-    serde_json::from_str::<Multipart>(record).is_ok_and(|recorded| recorded.id() == multipart.id())
+/// The direct uploads that are still awaited or not read back, as the store knows them.
+pub(crate) async fn awaited(shared: &Shared) -> Result<Vec<Multipart>, RecordsError> {
+    let records = shared.records.direct().await?;
+    records.iter().map(|record| Ok(serde_json::from_str(record)?)).collect()
 }
 
 const fn part_bytes(bytes: u64) -> u64 {

@@ -73,7 +73,9 @@ pub(crate) async fn download(
     let until = link::check(&shared.key, &id, &variant, &token, clock::now()).map_err(refused)?;
     let (attachment, object) = shared.records.attachment(&id).await?.ok_or_else(Problem::not_found)?;
     let variant = find(&shared, &attachment, &object, &variant).await?;
+    // The store's own link is signed for GET: a HEAD there is refused, so we answer it.
     if shared.config.redirect
+        && method == Method::GET
         && let Some(response) = redirect(&shared, &attachment, &variant).await?
     {
         return Ok(response);

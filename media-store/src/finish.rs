@@ -21,7 +21,7 @@ use trunkline_media_pipeline::{Class, sniff};
 use trunkline_units::AttachmentId;
 
 use crate::{
-    Kind, clock, meters,
+    Kind, clock, direct, meters,
     ports::ReferencesError,
     problem::{Document, Problem},
     records::{Found, RecordsError, Role, State, Upload, Variant},
@@ -137,6 +137,7 @@ async fn attempt(shared: &Arc<Shared>, id: &AttachmentId, worker_tries: &mut u32
                 return Err(why);
             }
             tracing::error!(why, "a worker failed again and again");
+            let_be(shared, id).await.map_err(|fault| fault.to_string())?;
             Some(Document::refused("failed", "it could not be processed".into()))
         }
         Err(Failure::Refused(problem)) => Some(problem),
@@ -156,6 +157,15 @@ async fn attempt(shared: &Arc<Shared>, id: &AttachmentId, worker_tries: &mut u32
     shared.spool.remove(id).await.map_err(|fault| fault.to_string())
 }
 
+/// No more variants come of what this upload has become: what is not there is made of what is.
+async fn let_be(shared: &Shared, id: &AttachmentId) -> Result<(), RecordsError> {
+    if let Some((attachment, object)) = shared.records.attachment(id).await? {
+        shared.records.complete(&object, &attachment.content).await?;
+        shared.news.tell(&object);
+    }
+    Ok(())
+}
+
 /// What is known of an upload before anything is made of it.
 pub(crate) struct Work<'a> {
     pub(crate) shared: &'a Arc<Shared>,
@@ -172,9 +182,10 @@ async fn make(shared: &Arc<Shared>, upload: &Upload) -> Result<(), Failure> {
         return Ok(());
     }
     let since = Instant::now();
+    direct::fetch(shared, upload).await?;
     let path = shared.spool.path(&upload.id);
     let (sha256, head) = {
-        let _turn = shared.files.acquire().await;
+        let _turn = shared.hashing.acquire().await;
         digest_of(&path).await?
     };
     let sniffed = sniff(&head);
@@ -184,7 +195,7 @@ async fn make(shared: &Arc<Shared>, upload: &Upload) -> Result<(), Failure> {
         (declared, _) => declared,
     };
     let text = sniffed.class == Class::Text;
-    let bytes = upload.offset;
+    let bytes = upload.bytes.unwrap_or(upload.offset);
     let work = Work { shared, upload, mime: sniffed.mime, text, sha256, bytes, since };
     let found = shared.records.find(&upload.tenant, kind, &work.sha256).await?;
     if let Some(found) = &found {
@@ -202,16 +213,22 @@ async fn make(shared: &Arc<Shared>, upload: &Upload) -> Result<(), Failure> {
 }
 
 impl Work<'_> {
-    /// Makes the upload an attachment of an object, and lets it be sent.
-    pub(crate) async fn attach(&self, found: &Found) -> Result<(), Failure> {
+    /// Tells the messages' store what the attachment is, as far as it is known.
+    async fn offer(&self, found: &Found) -> Result<(), Failure> {
         let Upload { id, user, conv, tenant, name, .. } = self.upload;
         let attached = self.shared.records.attach(id, &found.object, user, tenant, name.clone()).await?;
         // Doomed since it was found: the next try makes a new one.
         let attachment = attached.ok_or_else(|| Failure::Later("the object is being removed".into()))?;
         let references = self.shared.references.get();
         let references = references.ok_or_else(|| Failure::Later("not started".into()))?;
-        references.offer(conv, user, &attachment).await?;
+        Ok(references.offer(conv, user, &attachment).await?)
+    }
+
+    /// Makes the upload an attachment of an object, and lets it be sent.
+    pub(crate) async fn attach(&self, found: &Found) -> Result<(), Failure> {
+        self.offer(found).await?;
         if self.upload.state == State::Received {
+            let id = &self.upload.id;
             let until = clock::now().after(REMEMBERED);
             self.shared.records.set_state(id, State::Ready, until).await?;
             meters::attached(found.content.kind, self.since.elapsed());

@@ -28,10 +28,11 @@ pub struct Limits {
     /// Uploads that receive at the same moment, all users together. Default 1,000 at some 300 KiB each. Above it clients
     /// are told to come back.
     pub receiving: usize,
-    /// Worker processes at a time; 0: one a core. Each may use `worker_bytes`.
+    /// Worker processes at a time; 0: one a core. Each may use the pipeline's `memory_bytes`, 256 MiB.
     pub workers: usize,
-    /// Jobs that wait for a worker. Default 10,000; they wait on disk, not in memory. Above it the upload stays received
-    /// and is finished later.
+    /// Requests at a time for sizes that are made on demand. Default 256. Each waits with at most a copy of a
+    /// stored photo in the spool, and takes up to 256 KiB of memory while it copies that. Above it clients are told to
+    /// come back. Higher: more wait, and longer; lower: more are sent away. Uploads that wait for a worker do not count.
     pub lazy_waiting: usize,
     /// How long an upload may rest between two requests before it is swept. Default 24 h.
     pub upload_ttl: Duration,

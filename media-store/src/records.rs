@@ -20,7 +20,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use crate::{Kind, problem::Problem};
 
 pub(crate) use objects::{Found, NewObject, Variant};
-pub(crate) use uploads::{NewUpload, Role, State, Upload};
+pub(crate) use uploads::{Role, State, Upload};
 
 /// The records cannot be read or written, or hold something they should not.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -11,6 +11,7 @@ use std::{
 use axum::{
     Router,
     http::{HeaderMap, header},
+    middleware::{map_request, map_response},
     routing::{get, options, post},
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -36,7 +37,8 @@ use crate::{
 /// Free bytes that the spool's disk keeps, so that the records beside it can always be written.
 const DISK_RESERVE_BYTES: u64 = 256 * 1024 * 1024;
 
-/// Files that are hashed, compressed and stored at a time: they are bounded by the disk, not by the cores.
+/// Uploads that are hashed at a time, and files that are compressed and stored: bounded by the disk, not by the cores.
+/// Apart, so that no photo waits for large files on their way to S3.
 const FILES_AT_A_TIME: usize = 4;
 
 /// How long a stop waits for what is being finished; what is not goes on at the next start.
@@ -55,9 +57,10 @@ pub(crate) struct Shared {
     pub(crate) news: News,
     /// Uploads that are being finished.
     pub(crate) working: Mutex<HashSet<AttachmentId>>,
-    pub(crate) files: Semaphore,
+    pub(crate) hashing: Semaphore,
+    pub(crate) storing: Semaphore,
     /// Requests for sizes that are not made yet.
-    pub(crate) lazy: Semaphore,
+    pub(crate) lazy: Arc<Semaphore>,
     pub(crate) references: OnceLock<Arc<dyn References>>,
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
@@ -182,8 +185,9 @@ impl MediaStore {
             workers: Workers::new(config.worker.clone(), &limits),
             news: News::new(),
             working: Mutex::default(),
-            files: Semaphore::new(FILES_AT_A_TIME),
-            lazy: Semaphore::new(limits.lazy_waiting),
+            hashing: Semaphore::new(FILES_AT_A_TIME),
+            storing: Semaphore::new(FILES_AT_A_TIME),
+            lazy: Arc::new(Semaphore::new(limits.lazy_waiting)),
             references: OnceLock::new(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -224,7 +228,8 @@ impl MediaStore {
                     .post(tus::overridden)
                     .merge(options(tus::options)),
             )
-            .layer(axum::middleware::map_request(linger))
+            .layer(map_request(linger))
+            .layer(map_response(tus::resumable))
             .route("/v1/media/{id}/{variant}", get(download::download))
             .with_state(self.shared.clone())
     }

@@ -19,12 +19,17 @@ use trunkline_units::AttachmentId;
 pub(crate) struct Spool(PathBuf);
 
 impl Spool {
-    /// Makes the folder.
+    /// Makes the folder, durably; the one above must be there.
     pub(crate) fn open(folder: &Path) -> std::io::Result<Spool> {
         use std::os::unix::fs::DirBuilderExt;
         // Workers are told of it, and start elsewhere.
         let folder = std::path::absolute(folder)?;
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+        // What is acknowledged in it lasts no longer than its own entry. Also if it was there: an earlier start may have
+        // made it and been killed here.
+        if let Some(above) = folder.parent() {
+            std::fs::File::open(above)?.sync_all()?;
+        }
         Ok(Spool(folder))
     }
 

@@ -1,10 +1,10 @@
 //! What nobody needs any more goes: uploads that were left, attachments that no message refers to, and whatever a process
 //! that died left in the store or the spool.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{collections::HashSet, sync::Arc, time::SystemTime};
 
 use tokio::time::{Instant, MissedTickBehavior};
-use trunkline_media_blob::{BlobError, Key};
+use trunkline_media_blob::{BlobError, Key, Multipart};
 use trunkline_units::AttachmentId;
 
 use crate::{
@@ -130,6 +130,9 @@ async fn doomed_objects(shared: &Shared) -> Result<(), SweepError> {
 }
 
 async fn orphaned_blobs(shared: &Shared) -> Result<(), SweepError> {
+    // What was put directly is known by its upload, until it has been read back.
+    let awaited = direct::awaited(shared).await?;
+    let awaited: HashSet<&Key> = awaited.iter().map(Multipart::key).collect();
     let mut after: Option<Key> = None;
     loop {
         let listed = shared.store.list(after.as_ref(), LISTING).await?;
@@ -139,7 +142,7 @@ async fn orphaned_blobs(shared: &Shared) -> Result<(), SweepError> {
         let old = |modified| now.duration_since(modified).is_ok_and(|age| age > shared.config.orphan_age);
         let keys: Vec<String> = listed
             .iter()
-            .filter(|(_, blob)| old(blob.modified))
+            .filter(|(key, blob)| old(blob.modified) && !awaited.contains(key))
             .map(|(key, _)| key.as_str().to_owned())
             .collect();
         for key in shared.records.unknown_keys(keys).await? {
@@ -152,9 +155,9 @@ async fn orphaned_blobs(shared: &Shared) -> Result<(), SweepError> {
 }
 
 async fn orphaned_multiparts(shared: &Shared) -> Result<(), SweepError> {
-    let awaited = shared.records.direct().await?;
+    let awaited = direct::awaited(shared).await?;
     for multipart in shared.store.unfinished(shared.config.orphan_age).await? {
-        if !awaited.iter().any(|record| direct::is_recorded(&multipart, record)) {
+        if !awaited.iter().any(|known| known.id() == multipart.id()) {
             shared.store.abort(&multipart).await?;
             meters::swept(Swept::OrphanMultipart, 1);
         }

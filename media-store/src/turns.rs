@@ -124,7 +124,8 @@ impl Turn {
     /// So far it comes now, unless somebody else goes on from where it was.
     pub(crate) fn advance(&self, offset: u64) -> Result<(), Elsewhere> {
         let before = self.holder.received.load(Ordering::Acquire) & !TAKEN;
-        let moved = self.holder.received.compare_exchange(before, offset, Ordering::AcqRel, Ordering::Acquire);
+        let moved =
+            self.holder.received.compare_exchange(before, offset, Ordering::AcqRel, Ordering::Acquire);
         moved.map(drop).map_err(|_| Elsewhere)
     }
 

@@ -24,7 +24,7 @@ use trunkline_units::{AttachmentId, UnixMillis};
 use crate::{
     Grant, clock,
     problem::{Code, Problem},
-    records::{Role, State as UploadState, Upload},
+    records::{State as UploadState, Upload},
     service::Shared,
 };
 
@@ -44,11 +44,16 @@ type Shareds = State<Arc<Shared>>;
 pub(crate) async fn options(State(shared): Shareds) -> Response {
     let mut response = StatusCode::NO_CONTENT.into_response();
     let headers = response.headers_mut();
-    headers.insert(tus::RESUMABLE, V1);
     headers.insert(tus::VERSION, V1);
     headers.insert(tus::EXTENSION, HeaderValue::from_static(EXTENSIONS));
     headers.insert(tus::MAX_SIZE, HeaderValue::from(shared.limits.bytes_max()));
     headers.insert(tus::CHECKSUM_ALGORITHM, HeaderValue::from_static(checksum::ALGORITHMS));
+    response
+}
+
+/// Says in every answer, errors too, which version is spoken.
+pub(crate) async fn resumable(mut response: Response) -> Response {
+    response.headers_mut().insert(tus::RESUMABLE, V1);
     response
 }
 
@@ -69,10 +74,10 @@ pub(crate) async fn head(
         Some(bytes) => out.insert(tus::LENGTH, HeaderValue::from(bytes)),
         None => out.insert(tus::DEFER_LENGTH, HeaderValue::from_static("1")),
     };
-    match upload.role {
-        Role::Whole => {}
-        Role::Partial => drop(out.insert(tus::CONCAT, HeaderValue::from_static("partial"))),
-        Role::Final => drop(out.insert(tus::CONCAT, HeaderValue::from_static("final"))),
+    for (name, given) in [(tus::METADATA, &upload.metadata), (tus::CONCAT, &upload.concat)] {
+        if let Some(given) = given.as_ref().and_then(|given| HeaderValue::from_str(given).ok()) {
+            out.insert(name, given);
+        }
     }
     place(out, upload.offset, upload.expires_at);
     Ok(response)
@@ -94,7 +99,7 @@ pub(crate) async fn delete(
         shared.end(&upload).await?;
     }
     drop(turn);
-    Ok((StatusCode::NO_CONTENT, [(tus::RESUMABLE, V1)]).into_response())
+    Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 /// `PATCH`: more bytes.
@@ -152,7 +157,6 @@ pub(crate) async fn load(shared: &Shared, grant: &Grant, id: &AttachmentId) -> R
 
 /// Where an upload is and how long it waits, in an answer's headers.
 fn place(headers: &mut HeaderMap, offset: u64, expires_at: UnixMillis) {
-    headers.insert(tus::RESUMABLE, V1);
     headers.insert(tus::OFFSET, HeaderValue::from(offset));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     let time = SystemTime::UNIX_EPOCH + std::time::Duration::from_millis(expires_at.0);
@@ -164,7 +168,6 @@ fn place(headers: &mut HeaderMap, offset: u64, expires_at: UnixMillis) {
 fn wrong_offset(offset: u64) -> Problem {
     Problem::new(Code::WrongOffset, "the upload is elsewhere: ask with HEAD")
         .with(tus::OFFSET, HeaderValue::from(offset))
-        .with(tus::RESUMABLE, V1)
 }
 
 /// When an upload that rests from now on is swept.

@@ -11,7 +11,7 @@ use tokio::{
 };
 use trunkline_media_pipeline::{
     Code, Refusal,
-    worker::{self, Event, Job},
+    worker::{self, ENVIRONMENT, Event, Job},
 };
 
 use crate::{finish::Failure, limits::Limits, meters};
@@ -59,6 +59,7 @@ impl Workers {
         let mut child = Command::new(program)
             .args(arguments)
             .env_clear()
+            .envs(ENVIRONMENT)
             .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

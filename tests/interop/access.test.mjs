@@ -1,12 +1,14 @@
 // Who may fetch what: members by links that hold for one variant and a time, everybody else by nothing.
 import assert from 'node:assert/strict';
 import { createHmac, randomBytes } from 'node:crypto';
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { test } from 'node:test';
 
 import { Member, Upload, noise, problemOf, sha256 } from './lib/member.mjs';
 import { Darkroom } from './lib/darkroom.mjs';
 import { openBrowser } from './lib/people.mjs';
-import { Server, within } from './lib/server.mjs';
+import { Server, until, within } from './lib/server.mjs';
 
 const MEDIA_SECRET = 'a-secret-that-the-test-and-the-server-share';
 const SERVER_KEY = randomBytes(24).toString('hex');
@@ -39,6 +41,23 @@ test('who may fetch what', { timeout: 90_000 }, async (t) => {
     assert.equal(response.headers.get('x-content-type-options'), 'nosniff');
     assert.match(response.headers.get('content-security-policy'), /sandbox/);
     assert.match(response.headers.get('etag'), /^"[^"]+"$/);
+  });
+
+  await t.test('a size on the list is made when it is first asked for, once for all who ask', async () => {
+    const link = (await bob.links(attachment.id, '640'))['640'];
+    // Somebody hangs up at once; that must cost nobody anything.
+    const gone = new AbortController();
+    const hurried = fetch(server.url + link, { signal: gone.signal }).catch(() => undefined);
+    const asked = Array.from({ length: 6 }, () => fetch(server.url + link).then((response) => response.bytes()));
+    gone.abort();
+    const answers = await within(20_000, 'the size', Promise.all(asked));
+    await hurried;
+    const { width, height } = await darkroom.look(Buffer.from(answers[0]));
+    assert.deepEqual([width, height], [640, 480]);
+    for (const answer of answers) assert.equal(sha256(answer), sha256(answers[0]));
+    await until('nothing is left in the spool', async () => (await readdir(join(server.dir, 'media/spool'))).length === 0);
+    const unlisted = await bob.links(attachment.id, '700');
+    assert.equal(unlisted['700'], undefined);
   });
 
   await t.test('a user outside the conversation gets none', async () => {

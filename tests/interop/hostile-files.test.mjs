@@ -109,6 +109,9 @@ async function hostile(elsewhere, darkroom) {
   const gifScript = (name) => Buffer.concat([
     Buffer.from('GIF89a/*'), Buffer.from([0x80, 0, 0, 200, 0, 0, 0, 0, 200]), Buffer.from(`*/=1;${attack(elsewhere, name)}`),
   ]);
+  const program = (name) => Buffer.from(attack(elsewhere, name));
+  // A byte that no text has: what it is called is left to its client.
+  const octets = (name) => Buffer.from(`/*\x01*/${attack(elsewhere, name)}`);
   const pdf = (name) => Buffer.from([
     '%PDF-1.7', `1 0 obj<</Type/Catalog/Pages 2 0 R/OpenAction<</S/JavaScript/JS(app.alert\\("${name}"\\))>>>>endobj`,
     '2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj', '3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 99 99]>>endobj',
@@ -122,6 +125,8 @@ async function hostile(elsewhere, darkroom) {
     { name: 'polyglot.jpg', make: comment, naive: 'text/html', says: 'text/html', picture: true },
     { name: 'polyglot.gif', make: gif, naive: 'text/html', says: 'text/html', picture: true },
     { name: 'program.gif', make: gifScript, naive: 'text/javascript', says: 'text/javascript', picture: true, how: ['script'] },
+    { name: 'program.es', make: program, naive: 'text/ecmascript', says: 'text/ecmascript', picture: false, how: ['script'] },
+    { name: 'octets.js', make: octets, naive: 'application/x-javascript', says: 'application/x-javascript', picture: false, how: ['script'] },
     { name: 'form.pdf', make: pdf, says: 'application/pdf', picture: false },
   ];
 }

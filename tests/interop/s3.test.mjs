@@ -108,6 +108,8 @@ test('the media store on S3', { timeout: 120_000 }, async (t) => {
     const answer = await fetch(link, { redirect: 'manual' });
     assert.equal(answer.status, 302);
     assert.ok(answer.headers.get('location').startsWith(weed.endpoint));
+    const head = await fetch(link, { method: 'HEAD', redirect: 'manual' });
+    assert.deepEqual([head.status, head.headers.get('content-length')], [200, String(bytes.length)]);
     const followed = await fetch(link);
     assert.equal(sha256(Buffer.from(await followed.arrayBuffer())), sha256(bytes));
     assert.match(followed.headers.get('content-disposition'), /^attachment; .*filename\*=UTF-8''/);

@@ -82,8 +82,19 @@ struct Upload {
     path: Option<String>,
     /// Durable, as the server said.
     acked: u64,
+    /// Of an upload straight to the store: the links that its parts still go to, and how long each is.
+    direct: Option<Direct>,
     attachment: Option<Value>,
     sent: bool,
+}
+
+#[derive(Default)]
+struct Direct {
+    part_bytes: usize,
+    links: Vec<String>,
+    put: usize,
+    /// The server has said that it has everything.
+    finished: bool,
 }
 
 /// Where everything is sent.
@@ -94,18 +105,27 @@ struct Place<'a> {
 }
 
 impl Upload {
-    fn new(number: u64) -> Self {
+    /// Every third is a photo; and with `directly` every third goes straight to the store, as two parts.
+    fn new(number: u64, directly: bool) -> Self {
         let mut random = Random(0x9e37_79b9 ^ (number + 1));
+        let directly = directly && number % 3 == 1;
         let (kind, content) = match number % 3 {
             0 => ("photo", photo(&mut random)),
             _ => ("file", {
-                let bytes = 1 + random.below(2_000_000);
-                (0..bytes).map(|_| u8::try_from(random.below(256)).expect("a byte")).collect()
+                // Parts have at least 8 MiB. Quickly made: nothing is to be compressed, and each must differ.
+                let bytes = 1 + random.below(2_000_000) + if directly { 8 << 20 } else { 0 };
+                let mut bytes = vec![0; usize::try_from(bytes).expect("small")];
+                bytes.chunks_mut(8).for_each(|chunk| {
+                    let random = random.below(u64::MAX).to_le_bytes();
+                    chunk.copy_from_slice(&random[..chunk.len()]);
+                });
+                bytes
             }),
         };
+        let direct = directly.then(Direct::default);
         let message = Uuid::now_v7().to_string();
         let (grant, path, attachment) = (None, None, None);
-        Upload { kind, content, random, message, grant, path, acked: 0, attachment, sent: false }
+        Upload { kind, content, random, message, grant, path, acked: 0, direct, attachment, sent: false }
     }
 
     /// Goes on until the message is sent, or the server is gone.
@@ -126,6 +146,9 @@ impl Upload {
             return Ok(());
         };
         let bearer = format!("Bearer {grant}");
+        if self.direct.as_ref().is_some_and(|direct| !direct.finished) {
+            return self.directly(place, acks, &bearer).await;
+        }
         let Some(path) = self.path.clone() else {
             let length = self.content.len().to_string();
             let headers =
@@ -141,6 +164,50 @@ impl Upload {
         self.send(place).await
     }
 
+    /// One step of an upload straight to the store.
+    async fn directly(&mut self, place: &Place<'_>, acks: &Acks, bearer: &str) -> io::Result<()> {
+        let headers = [("Authorization", bearer), ("Content-Type", "application/json")];
+        let direct = self.direct.as_mut().expect("it is direct");
+        let Some(path) = &self.path else {
+            let wish = json!({"bytes": self.content.len()}).to_string();
+            let answer = ask(place.server, "POST", "/v1/uploads/direct", &headers, wish.as_bytes()).await?;
+            // The store may be dead at this moment.
+            if answer.status == 201 {
+                let begun = answer.json();
+                self.path = Some(format!("/v1/uploads/{}", begun["id"].as_str().expect("an id")));
+                direct.part_bytes =
+                    usize::try_from(begun["part_bytes"].as_u64().expect("a size")).expect("small");
+                let parts = begun["parts"].as_array().expect("parts").iter();
+                direct.links = parts.map(|part| part["url"].as_str().expect("a link").to_owned()).collect();
+            } else {
+                assert_eq!(answer.status, 503, "{answer:?}");
+            }
+            return Ok(());
+        };
+        if let Some(link) = direct.links.get(direct.put) {
+            let (host, path) =
+                link.strip_prefix("http://").and_then(|rest| rest.split_once('/')).expect("a URL");
+            let part =
+                self.content.chunks(direct.part_bytes).nth(direct.put).expect("as many parts as links");
+            // A store that was killed meanwhile gets it again.
+            let put = ask(host.parse().expect("an address"), "PUT", &format!("/{path}"), &[], part).await;
+            direct.put += usize::from(put.is_ok_and(|answer| answer.status == 200));
+            return Ok(());
+        }
+        let answer = ask(place.server, "POST", &format!("{path}/finish"), &headers, &[]).await?;
+        match answer.status {
+            202 => {
+                direct.finished = true;
+                acks.one();
+            }
+            // A part that the store had taken is lost with it: what was never acknowledged by us.
+            422 => direct.put = 0,
+            _ => assert_eq!(answer.status, 503, "{answer:?}"),
+        }
+        Ok(())
+    }
+
+    /// One step of an upload through the server.
     async fn bytes(&mut self, place: &Place<'_>, acks: &Acks, bearer: &str, path: &str) -> io::Result<()> {
         let tus = [("Authorization", bearer), ("Tus-Resumable", "1.0.0")];
         let answer = ask(place.server, "HEAD", path, &tus, &[]).await?;
@@ -150,7 +217,7 @@ impl Upload {
         assert!(offset >= self.acked, "{} bytes were acknowledged, and {offset} are there", self.acked);
         self.acked = offset;
         let from = usize::try_from(offset).expect("small");
-        if from == self.content.len() {
+        if from == self.content.len() || self.direct.is_some() {
             let answer = ask(place.server, "GET", &format!("{path}?wait_s=30"), &tus, &[]).await?;
             let status = answer.json();
             assert_ne!(status["state"], "failed", "{status}");
@@ -265,7 +332,7 @@ async fn survive(data: &DataDir, settings: &[(&str, &str)], mut store: Option<&m
             let open = uploads.iter().filter(|upload| !upload.sent).count();
             uploads.extend((open..UPLOADS).map(|_| {
                 started += 1;
-                Upload::new(started)
+                Upload::new(started, store.is_some())
             }));
             let enough = acks.count.load(Ordering::Relaxed) + ACKS.0 + random.below(ACKS.1);
             let victim = if store.is_some() && random.below(2) == 0 { Victim::Store } else { Victim::Server };
@@ -326,6 +393,17 @@ fn known_keys(data: &DataDir) -> BTreeSet<String> {
     keys.collect::<Result<_, _>>().expect("keys are text")
 }
 
+/// Multiparts in the store whose clients never heard their address: they wait for their time to be over.
+fn awaited_multiparts(data: &DataDir) -> BTreeSet<String> {
+    let records = rusqlite::Connection::open(data.path().join("media/media.db")).expect("the records");
+    let direct = "SELECT direct FROM upload WHERE direct IS NOT NULL AND state = 0";
+    let mut statement = records.prepare(direct).expect("the schema");
+    let multiparts = statement.query_map((), |row| row.get::<_, String>(0)).expect("multiparts");
+    let multiparts =
+        multiparts.map(|text| serde_json::from_str::<Value>(&text.expect("text")).expect("JSON"));
+    multiparts.map(|multipart| multipart["id"].as_str().expect("an id").to_owned()).collect()
+}
+
 /// Everything in the store.
 async fn held_keys(store: &dyn BlobStore) -> BTreeSet<String> {
     let (mut held, mut after) = (BTreeSet::new(), None::<Key>);
@@ -340,7 +418,7 @@ async fn held_keys(store: &dyn BlobStore) -> BTreeSet<String> {
 /// With ages of a second, the sweep leaves exactly what the records know, and they know what they knew: everything is
 /// referred to by a message. A blob of nobody's shows that a whole sweep has been.
 async fn nothing_is_left(data: &DataDir, settings: &[(&str, &str)], store: &dyn BlobStore) {
-    let known = known_keys(data);
+    let (known, awaited) = (known_keys(data), awaited_multiparts(data));
     let at_once = [("TRUNKLINE_MEDIA__ORPHAN_AGE", "1s"), ("TRUNKLINE_MEDIA__GRACE", "1s")];
     let settings = [&SETTINGS[..3], settings, &at_once].concat();
     let nobodys = Key::new(format!("ff/{}", "f".repeat(32))).expect("a key");
@@ -350,7 +428,8 @@ async fn nothing_is_left(data: &DataDir, settings: &[(&str, &str)], store: &dyn 
     loop {
         let held = held_keys(store).await;
         assert!(held.is_superset(&known), "bytes that the records know are gone");
-        if held == known && store.unfinished(std::time::Duration::ZERO).await.expect("a list").is_empty() {
+        let unfinished = store.unfinished(std::time::Duration::ZERO).await.expect("a list");
+        if held == known && unfinished.iter().all(|multipart| awaited.contains(multipart.id())) {
             break;
         }
         assert!(tokio::time::Instant::now() < deadline, "orphans are left: {:?}", held.difference(&known));

@@ -71,4 +71,3 @@ fn absolute(arguments: &[String]) -> anyhow::Result<Vec<String>> {
     }
     Ok(found)
 }
-

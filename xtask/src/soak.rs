@@ -26,7 +26,15 @@ fn uploads(kills: u32) -> anyhow::Result<()> {
     Setup::build_packages()?;
     Setup::system_packages()?;
     Setup::python()?;
-    let mut command =
-        cargo(&["test", "--locked", "--workspace", "--test", "system", "--", "--nocapture", "uploads_survive"]);
+    let mut command = cargo(&[
+        "test",
+        "--locked",
+        "--workspace",
+        "--test",
+        "system",
+        "--",
+        "--nocapture",
+        "uploads_survive",
+    ]);
     step::run("uploads under SIGKILL", command.env(KILLS_VARIABLE, kills.to_string()))
 }

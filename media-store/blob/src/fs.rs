@@ -125,6 +125,8 @@ impl Folder {
         self.disk.link(file, tmp).ok()?;
         let linked = File::open(tmp).and_then(|linked| {
             linked.set_permissions(Permissions::from_mode(0o600))?;
+            // It is as old as its being stored: the sweep looks at that.
+            linked.set_modified(SystemTime::now())?;
             Ok(linked)
         });
         if linked.is_err() {

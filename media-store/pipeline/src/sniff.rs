@@ -109,8 +109,10 @@ fn by_signature(head: &[u8]) -> Sniffed {
         "audio/m4a" => ("audio/mp4", class),
         "audio/x-flac" => ("audio/flac", class),
         "audio/opus" => ("audio/ogg", class),
-        // Text was told apart before; what is left of it has bytes that no text has.
-        _ if mime.starts_with("text/") || mime.contains("xml") || mime.contains("shockwave") => {
+        // Text was told apart before; what is left of it has bytes that no text has. Programs are nobody's to run.
+        _ if mime.starts_with("text/")
+            || ["xml", "shockwave", "wasm"].iter().any(|word| mime.contains(word)) =>
+        {
             (OCTETS, Class::Other)
         }
         _ => (mime, class),

@@ -27,14 +27,30 @@ pub(super) async fn make(
 ) -> Result<Variant, Problem> {
     let size = name.parse::<u32>().ok().filter(|_| attachment.content.kind == Kind::Photo);
     let size = size.ok_or_else(Problem::not_found)?;
-    let _place =
-        shared.lazy.try_acquire().map_err(|_| Problem::unavailable("too many sizes are being made"))?;
+    let place = shared.lazy.clone().try_acquire_owned();
+    let place = place.map_err(|_| Problem::unavailable("too many sizes are being made"))?;
     let Some(source) = source(shared, attachment, object, size).await? else {
         // Nothing is larger: the largest there is serves as well.
         return largest(shared, attachment, object).await;
     };
-    let id = AttachmentId::new(&uuid::Uuid::new_v4().to_string()).expect("a UUID keeps the rules for ids");
-    let made = shrink(shared, &id, object, &source, size).await;
+    // Goes on when its client goes: others want it too, and what it leaves must be cleared away.
+    let (shared, object) = (shared.clone(), object.to_owned());
+    let work = shared.clone().tasks.spawn(async move {
+        let _place = place;
+        one(&shared, &object, &source, size).await
+    });
+    work.await.unwrap_or_else(|fault| Err(Problem::internal(&fault)))
+}
+
+/// Makes one size, unless somebody was faster. One at a time of the same.
+async fn one(shared: &Arc<Shared>, object: &str, source: &Variant, size: u32) -> Result<Variant, Problem> {
+    let name = size.to_string();
+    let id = AttachmentId::new(&format!("{object}-{name}")).map_err(|fault| Problem::internal(&fault))?;
+    let _turn = shared.turns.seize(&id).await;
+    if let Some(made) = shared.records.variant(object, &name).await? {
+        return Ok(made);
+    }
+    let made = shrink(shared, &id, object, source, size).await;
     shared.spool.remove(&id).await?;
     let variant = made.map_err(|failure| match failure {
         Failure::Refused(problem) => Problem::internal(&format!("a stored photo was refused: {problem:?}")),
@@ -44,9 +60,9 @@ pub(super) async fn make(
         }
     })?;
     if !shared.records.add_variant(object, variant.clone()).await? {
-        // Somebody else was faster.
+        // It is being removed.
         discard(shared, &variant).await;
-        return shared.records.variant(object, name).await?.ok_or_else(Problem::not_found);
+        return shared.records.variant(object, &name).await?.ok_or_else(Problem::not_found);
     }
     Ok(variant)
 }

@@ -16,15 +16,20 @@ const ZSTD_BYTES: std::ops::RangeInclusive<u64> = 512..=64 * 1024 * 1024;
 /// Level 9: half of level 3's remaining gain at a few times its CPU, once for each document.
 const ZSTD_LEVEL: i32 = 9;
 
-/// Types that a browser runs. Whatever a client calls its bytes, they are never served as one of these.
-const ACTIVE: [&str; 7] = [
-    "text/html",
-    "application/xhtml+xml",
-    "image/svg+xml",
-    "text/xml",
-    "application/xml",
-    "text/javascript",
-    "application/javascript",
+const OCTETS: &str = "application/octet-stream";
+const TEXT: &str = "text/plain";
+
+/// What a text may be called. Browsers run many types of text, some under names of the nineties: those that they do not
+/// run are listed instead.
+const TEXTS: [&str; 8] = [
+    TEXT,
+    "text/calendar",
+    "text/csv",
+    "text/markdown",
+    "text/rtf",
+    "text/tab-separated-values",
+    "text/vcard",
+    "text/vtt",
 ];
 
 /// Stores the upload as a file.
@@ -34,7 +39,7 @@ pub(super) async fn make(work: &Work<'_>) -> Result<(), Failure> {
     let mime = served_as(work.mime, work.upload.mime.as_deref());
     let path = shared.spool.path(&work.upload.id);
     let first = {
-        let _turn = shared.files.acquire().await;
+        let _turn = shared.storing.acquire().await;
         let workshop = shared.spool.workshop(&work.upload.id).await?;
         match compressed(work, &path, &workshop).await? {
             Some(compressed) => {
@@ -79,18 +84,26 @@ pub(super) async fn make(work: &Work<'_>) -> Result<(), Failure> {
     work.attach(&found).await
 }
 
-/// What it is served as: what its bytes say; else what its client says, unless a browser would run that.
+/// What it is served as: what its bytes say; where they leave it open, what its client says, unless a browser would run
+/// that. `nosniff` would not help: a page that lets scripts of its own server run would run this one.
 fn served_as(sniffed: &str, declared: Option<&str>) -> String {
-    const UNKNOWN: &str = "application/octet-stream";
-    match declared {
-        Some(declared) if sniffed == UNKNOWN && !ACTIVE.contains(&declared) => declared.to_owned(),
-        // A text may be called more closely what it is: text/csv, text/markdown.
-        Some(declared)
-            if sniffed == "text/plain" && declared.starts_with("text/") && !ACTIVE.contains(&declared) =>
-        {
-            declared.to_owned()
+    let closer = match sniffed {
+        OCTETS => declared.filter(|declared| is_inert(declared)),
+        TEXT => declared.filter(|declared| TEXTS.contains(declared)),
+        _ => None,
+    };
+    closer.unwrap_or(sniffed).to_owned()
+}
+
+/// Whether no browser runs what is called so. `declared` is in lower case and without parameters.
+fn is_inert(declared: &str) -> bool {
+    match declared.split_once('/') {
+        Some(("text", _)) => TEXTS.contains(&declared),
+        Some((_, subtype)) => {
+            let xml = subtype == "xml" || subtype.starts_with("xml-") || subtype.ends_with("+xml");
+            !xml && !subtype.contains("javascript") && !subtype.contains("ecmascript")
         }
-        _ => sniffed.to_owned(),
+        None => false,
     }
 }
 
@@ -117,11 +130,60 @@ mod tests {
 
     #[test]
     fn nothing_is_served_as_something_a_browser_runs() {
-        assert_eq!(served_as("application/octet-stream", Some("image/svg+xml")), "application/octet-stream");
-        assert_eq!(served_as("text/plain", Some("text/html")), "text/plain");
-        assert_eq!(served_as("text/plain", Some("text/csv")), "text/csv");
-        assert_eq!(served_as("application/octet-stream", Some("image/heic")), "image/heic");
-        assert_eq!(served_as("application/pdf", Some("text/html")), "application/pdf");
-        assert_eq!(served_as("application/octet-stream", None), "application/octet-stream");
+        // All that WHATWG's "JavaScript MIME type" names, and what else may run or dress a page.
+        let active = [
+            "application/ecmascript",
+            "application/javascript",
+            "application/x-ecmascript",
+            "application/x-javascript",
+            "text/ecmascript",
+            "text/javascript",
+            "text/javascript1.0",
+            "text/javascript1.1",
+            "text/javascript1.2",
+            "text/javascript1.3",
+            "text/javascript1.4",
+            "text/javascript1.5",
+            "text/jscript",
+            "text/livescript",
+            "text/x-ecmascript",
+            "text/x-javascript",
+            "application/atom+xml",
+            "application/xhtml+xml",
+            "application/xml",
+            "application/xml-dtd",
+            "image/svg+xml",
+            "text/cache-manifest",
+            "text/css",
+            "text/html",
+            "text/xml",
+            "text/xsl",
+        ];
+        for declared in active {
+            for sniffed in ["text/plain", "application/octet-stream", "application/pdf"] {
+                assert_eq!(served_as(sniffed, Some(declared)), sniffed, "{declared}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_bytes_leave_open_the_client_says() {
+        let docx = "application/vnd.openxmlformats-officedocument.wordprocessingml.document";
+        let cases = [
+            ("text/plain", Some("text/csv"), "text/csv"),
+            ("text/plain", Some("text/markdown"), "text/markdown"),
+            ("text/plain", Some("text/x-rust"), "text/plain"),
+            ("text/plain", Some("image/png"), "text/plain"),
+            ("text/plain", None, "text/plain"),
+            ("application/octet-stream", Some("text/csv"), "text/csv"),
+            ("application/octet-stream", Some("text/x-rust"), "application/octet-stream"),
+            ("application/octet-stream", Some("image/heic"), "image/heic"),
+            ("application/octet-stream", Some(docx), docx),
+            ("application/octet-stream", None, "application/octet-stream"),
+            ("application/pdf", Some("text/csv"), "application/pdf"),
+        ];
+        for (sniffed, declared, served) in cases {
+            assert_eq!(served_as(sniffed, declared), served, "{sniffed}, {declared:?}");
+        }
     }
 }

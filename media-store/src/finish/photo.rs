@@ -37,6 +37,8 @@ pub(super) async fn make(work: &Work<'_>, held: Option<Found>) -> Result<(), Fai
         (told, Some(found)) => {
             // Nothing more comes of it: what is not there is made smaller when somebody asks for it.
             shared.records.complete(&found.object, &found.content).await?;
+            // A message that is sent from now on tells the type and size of the largest.
+            work.offer(found).await?;
             shared.news.tell(&found.object);
             match told {
                 Ok(()) => Ok(()),

@@ -264,8 +264,8 @@ impl Records {
         .await
     }
 
-    /// Living objects of this tenant that no attachment refers to: what a process that died between the object and its
-    /// attachment leaves, once its upload is gone too.
+    /// Living objects that no attachment refers to, while nothing is being finished that may still refer to one: what a
+    /// process that died between the object and its attachment leaves, once its upload is gone too.
     pub(crate) async fn doom_unattached(&self) -> Result<usize, RecordsError> {
         self.run(|db| {
             Ok(db

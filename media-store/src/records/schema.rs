@@ -21,6 +21,8 @@ CREATE TABLE upload (
     offset     INTEGER NOT NULL,        -- durable in the spool
     state      INTEGER NOT NULL,        -- 0 receiving, 1 received, 2 ready, 3 done, 4 failed
     role       INTEGER NOT NULL,        -- 0 whole, 1 partial, 2 final of a concatenation
+    metadata   TEXT,                    -- Upload-Metadata and Upload-Concat as given
+    concat     TEXT,
     direct     TEXT,                    -- the store's multipart upload, of a direct upload
     sha256     TEXT,                    -- as the client declared it, of a direct upload
     problem    TEXT,                    -- why it failed, RFC 9457

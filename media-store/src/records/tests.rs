@@ -2,7 +2,7 @@
 
 use trunkline_units::{AttachmentId, ConversationId, UnixMillis, UserId};
 
-use super::{NewObject, NewUpload, OverQuota, Quota, Records, Role, State, Variant};
+use super::{NewObject, OverQuota, Quota, Records, Role, State, Upload, Variant};
 use crate::{Kind, attachment::Content, problem::Document};
 
 const QUOTA: Quota = Quota { user_uploads: 3, user_files: 10, user_bytes: 1_000, tenant_bytes: 0 };
@@ -21,8 +21,8 @@ fn user(name: &str) -> UserId {
     UserId::new(name).unwrap()
 }
 
-fn upload(name: &str, by: &str, bytes: Option<u64>) -> NewUpload {
-    NewUpload {
+fn upload(name: &str, by: &str, bytes: Option<u64>) -> Upload {
+    Upload {
         id: id(name),
         user: user(by),
         conv: ConversationId::new("c").unwrap(),
@@ -32,9 +32,14 @@ fn upload(name: &str, by: &str, bytes: Option<u64>) -> NewUpload {
         mime: None,
         bytes,
         bytes_max: 500,
+        offset: 0,
+        state: State::Receiving,
         role: Role::Whole,
+        metadata: None,
+        concat: None,
         direct: None,
         sha256: None,
+        problem: None,
         expires_at: LATER,
     }
 }
@@ -81,23 +86,23 @@ fn variant(name: &str, key: &str) -> Variant {
 async fn the_last_byte_makes_an_upload_received() {
     let (records, _folder) = open();
     records.create(upload("u", "a", Some(100)), QUOTA).await.unwrap().unwrap();
-    records.advance(&id("u"), 99, LATER).await.unwrap();
+    records.advance(&id("u"), 99, LATER, QUOTA).await.unwrap().unwrap();
     let held = records.upload(&id("u")).await.unwrap().unwrap();
     assert_eq!((held.state, held.offset, held.name.as_deref()), (State::Receiving, 99, Some("фото.jpg")));
-    records.advance(&id("u"), 100, LATER).await.unwrap();
+    records.advance(&id("u"), 100, LATER, QUOTA).await.unwrap().unwrap();
     assert_eq!(records.upload(&id("u")).await.unwrap().unwrap().state, State::Received);
     assert_eq!(records.working().await.unwrap(), [id("u")]);
     // What is received is not moved by a request that was late.
-    records.advance(&id("u"), 50, LATER).await.unwrap();
+    records.advance(&id("u"), 50, LATER, QUOTA).await.unwrap().unwrap();
     assert_eq!(records.upload(&id("u")).await.unwrap().unwrap().offset, 100);
 }
 
 #[tokio::test]
 async fn a_part_waits_for_the_whole() {
     let (records, _folder) = open();
-    let part = NewUpload { role: Role::Partial, ..upload("p", "a", Some(5)) };
+    let part = Upload { role: Role::Partial, ..upload("p", "a", Some(5)) };
     records.create(part, QUOTA).await.unwrap().unwrap();
-    records.advance(&id("p"), 5, LATER).await.unwrap();
+    records.advance(&id("p"), 5, LATER, QUOTA).await.unwrap().unwrap();
     assert_eq!(records.upload(&id("p")).await.unwrap().unwrap().state, State::Receiving);
 }
 
@@ -105,11 +110,11 @@ async fn a_part_waits_for_the_whole() {
 async fn a_deferred_length_may_be_nothing() {
     let (records, _folder) = open();
     records.create(upload("u", "a", None), QUOTA).await.unwrap().unwrap();
-    records.advance(&id("u"), 30, LATER).await.unwrap();
+    records.advance(&id("u"), 30, LATER, QUOTA).await.unwrap().unwrap();
     let held = records.upload(&id("u")).await.unwrap().unwrap();
     assert_eq!((held.state, held.bytes), (State::Receiving, None));
     records.declare(&held, 30, QUOTA).await.unwrap().unwrap();
-    records.advance(&id("u"), 30, LATER).await.unwrap();
+    records.advance(&id("u"), 30, LATER, QUOTA).await.unwrap().unwrap();
     assert_eq!(records.upload(&id("u")).await.unwrap().unwrap().state, State::Received);
 }
 
@@ -197,7 +202,7 @@ async fn what_nobody_works_on_expires() {
     for name in ["old", "received", "failed"] {
         records.create(upload(name, "a", Some(9)), QUOTA).await.unwrap().unwrap();
     }
-    records.advance(&id("received"), 9, LATER).await.unwrap();
+    records.advance(&id("received"), 9, LATER, QUOTA).await.unwrap().unwrap();
     let problem = Document::refused("damaged", "cut off".into());
     records.fail(&id("failed"), &problem, LATER).await.unwrap();
     assert_eq!(records.upload(&id("failed")).await.unwrap().unwrap().problem, Some(problem));
@@ -216,7 +221,7 @@ async fn everything_is_there_after_reopening() {
     {
         let records = Records::open(&path).unwrap();
         records.create(upload("u", "a", Some(100)), QUOTA).await.unwrap().unwrap();
-        records.advance(&id("u"), 64, LATER).await.unwrap();
+        records.advance(&id("u"), 64, LATER, QUOTA).await.unwrap().unwrap();
     }
     let records = Records::open(&path).unwrap();
     assert_eq!(records.upload(&id("u")).await.unwrap().unwrap().offset, 64);

@@ -49,6 +49,9 @@ pub(crate) struct Upload {
     pub(crate) offset: u64,
     pub(crate) state: State,
     pub(crate) role: Role,
+    /// `Upload-Metadata` and `Upload-Concat`, as the client gave them: `HEAD` gives them back.
+    pub(crate) metadata: Option<String>,
+    pub(crate) concat: Option<String>,
     /// The blob store's multipart upload, as it names it, of a direct upload.
     pub(crate) direct: Option<String>,
     /// What the client says that the bytes hash to, hex.
@@ -57,35 +60,17 @@ pub(crate) struct Upload {
     pub(crate) expires_at: UnixMillis,
 }
 
-/// An upload to begin.
-#[derive(Clone, Debug)]
-pub(crate) struct NewUpload {
-    pub(crate) id: AttachmentId,
-    pub(crate) user: UserId,
-    pub(crate) conv: ConversationId,
-    pub(crate) tenant: String,
-    pub(crate) kind: Kind,
-    pub(crate) name: Option<String>,
-    pub(crate) mime: Option<String>,
-    pub(crate) bytes: Option<u64>,
-    pub(crate) bytes_max: u64,
-    pub(crate) role: Role,
-    pub(crate) direct: Option<String>,
-    pub(crate) sha256: Option<String>,
-    pub(crate) expires_at: UnixMillis,
-}
-
 impl Records {
-    /// Begins an upload, if there is room for it. `Ok(Err)`: there is not.
+    /// Begins an upload without bytes, if there is room for it. `Ok(Err)`: there is not.
     pub(crate) async fn create(
         &self,
-        new: NewUpload,
+        new: Upload,
         quota: Quota,
     ) -> Result<Result<(), OverQuota>, RecordsError> {
         self.run(move |db| {
             // The parts of a final upload count already, and go with it.
             if new.role != Role::Final
-                && let Err(over) = room(db, &new.tenant, &new.user, new.bytes.unwrap_or(0), quota)?
+                && let Err(over) = room(db, &new.tenant, &new.user, None, new.bytes.unwrap_or(0), quota)?
             {
                 return Ok(Err(over));
             }
@@ -95,7 +80,8 @@ impl Records {
                 Role::Final => 2,
             };
             db.prepare_cached(
-                "INSERT INTO upload VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0, 0, ?10, ?11, ?12, NULL, ?13)",
+                "INSERT INTO upload VALUES
+                 (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0, 0, ?10, ?11, ?12, ?13, ?14, NULL, ?15)",
             )?
             .execute(params![
                 new.id.as_str(),
@@ -108,6 +94,8 @@ impl Records {
                 new.bytes,
                 new.bytes_max,
                 role,
+                new.metadata,
+                new.concat,
                 new.direct,
                 new.sha256,
                 new.expires_at.0,
@@ -126,7 +114,7 @@ impl Records {
         quota: Quota,
     ) -> Result<Result<(), OverQuota>, RecordsError> {
         let (tenant, user) = (tenant.to_owned(), user.clone());
-        self.run(move |db| room(db, &tenant, &user, bytes, quota)).await
+        self.run(move |db| room(db, &tenant, &user, None, bytes, quota)).await
     }
 
     /// The upload, if there is one.
@@ -136,20 +124,52 @@ impl Records {
     }
 
     /// Its bytes are durable up to `offset`; and it is alive until `expires_at`. With the last byte it is
-    /// [`State::Received`], in the same transaction; but a part of a concatenation waits for the whole.
+    /// [`State::Received`], in the same transaction; but a part of a concatenation waits for the whole. `Ok(Err)`: its
+    /// length is deferred, and it has outgrown its user's share.
     pub(crate) async fn advance(
         &self,
         id: &AttachmentId,
         offset: u64,
         expires_at: UnixMillis,
-    ) -> Result<(), RecordsError> {
+        quota: Quota,
+    ) -> Result<Result<(), OverQuota>, RecordsError> {
         let id = id.clone();
         self.run(move |db| {
+            let Some(upload) = load(db, &id)?.filter(|upload| upload.state == State::Receiving) else {
+                return Ok(Ok(()));
+            };
+            if upload.bytes.is_none()
+                && let Err(over) = room(db, &upload.tenant, &upload.user, Some(&id), offset, quota)?
+            {
+                return Ok(Err(over));
+            }
             db.prepare_cached(
                 "UPDATE upload SET offset = ?2, expires_at = ?3, state = (bytes IS ?2 AND role <> 1)
-                 WHERE id = ?1 AND state = 0",
+                 WHERE id = ?1",
             )?
             .execute(params![id.as_str(), offset, expires_at.0])?;
+            Ok(Ok(()))
+        })
+        .await
+    }
+
+    /// A direct upload is whole in the blob store: from now on nothing more is asked of its client.
+    pub(crate) async fn committed(&self, id: &AttachmentId) -> Result<(), RecordsError> {
+        let id = id.clone();
+        self.run(move |db| {
+            db.prepare_cached("UPDATE upload SET state = 1 WHERE id = ?1 AND state = 0")?
+                .execute([id.as_str()])?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// All bytes of a direct upload are in the spool.
+    pub(crate) async fn fetched(&self, id: &AttachmentId, bytes: u64) -> Result<(), RecordsError> {
+        let id = id.clone();
+        self.run(move |db| {
+            db.prepare_cached("UPDATE upload SET offset = ?2 WHERE id = ?1")?
+                .execute(params![id.as_str(), bytes])?;
             Ok(())
         })
         .await
@@ -163,10 +183,8 @@ impl Records {
         quota: Quota,
     ) -> Result<Result<(), OverQuota>, RecordsError> {
         let (id, tenant, user) = (upload.id.clone(), upload.tenant.clone(), upload.user.clone());
-        // It is itself one of the user's unfinished uploads.
-        let quota = Quota { user_uploads: quota.user_uploads.saturating_add(1), ..quota };
         self.run(move |db| {
-            if let Err(over) = room(db, &tenant, &user, bytes, quota)? {
+            if let Err(over) = room(db, &tenant, &user, Some(&id), bytes, quota)? {
                 return Ok(Err(over));
             }
             db.prepare_cached("UPDATE upload SET bytes = ?2 WHERE id = ?1 AND bytes IS NULL")?
@@ -267,10 +285,12 @@ impl Records {
     }
 }
 
+/// Whether an upload of `bytes` fits beside what is stored and the user's other uploads: all but `own`, if it has begun.
 fn room(
     db: &Transaction<'_>,
     tenant: &str,
     user: &UserId,
+    own: Option<&AttachmentId>,
     bytes: u64,
     quota: Quota,
 ) -> Result<Result<(), OverQuota>, RecordsError> {
@@ -284,10 +304,11 @@ fn room(
             .optional()?;
         Ok(row.unwrap_or_default())
     };
+    let own = own.map_or("", AttachmentId::as_str);
     let (pending_bytes, pending_uploads) = pending(
         "SELECT coalesce(sum(max(coalesce(bytes, 0), offset)), 0), count(*) FROM upload
-         WHERE tenant = ?1 AND user = ?2 AND state < 2",
-        &[&tenant, &user.as_str()],
+         WHERE tenant = ?1 AND user = ?2 AND state < 2 AND id <> ?3",
+        &[&tenant, &user.as_str(), &own],
     )?;
     let (held_bytes, held_files) = stored(user.as_str())?;
     if pending_uploads >= quota.user_uploads {
@@ -302,8 +323,8 @@ fn room(
     if quota.tenant_bytes > 0 {
         let (pending_bytes, _) = pending(
             "SELECT coalesce(sum(max(coalesce(bytes, 0), offset)), 0), count(*) FROM upload
-             WHERE tenant = ?1 AND state < 2",
-            &[&tenant],
+             WHERE tenant = ?1 AND state < 2 AND id <> ?2",
+            &[&tenant, &own],
         )?;
         let (held_bytes, _) = stored("")?;
         if held_bytes.saturating_add(pending_bytes).saturating_add(bytes) > quota.tenant_bytes {
@@ -355,6 +376,8 @@ fn read(row: &Row<'_>) -> Result<Upload, RecordsError> {
             1 => Role::Partial,
             _ => Role::Final,
         },
+        metadata: row.get("metadata")?,
+        concat: row.get("concat")?,
         direct: row.get("direct")?,
         sha256: row.get("sha256")?,
         problem: problem.map(|text| serde_json::from_str(&text)).transpose()?,

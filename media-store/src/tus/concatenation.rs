@@ -1,12 +1,16 @@
 //! Concatenation: several uploads, sent side by side, become one.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
-use axum::response::Response;
+use axum::{http::HeaderMap, response::Response};
 use tokio::{fs::File, io::AsyncWriteExt};
 use trunkline_units::AttachmentId;
 
-use super::{create, expiry, headers::Metadata, load, upload_id};
+use super::{
+    create,
+    headers::{self as tus, Metadata},
+    load, upload_id,
+};
 use crate::{
     Grant, finish,
     problem::{Code, Problem},
@@ -17,36 +21,52 @@ use crate::{
 /// Joins finished parts, in their order. They are gone afterwards.
 pub(super) async fn join(
     shared: Arc<Shared>,
+    headers: &HeaderMap,
     grant: Grant,
     metadata: Metadata,
     parts: Vec<String>,
 ) -> Result<Response, Problem> {
-    let mut uploads: Vec<Upload> = Vec::with_capacity(parts.len());
-    for part in &parts {
-        let upload = load(&shared, &grant, &upload_id(part)?).await?;
-        let complete = upload.state == State::Receiving && upload.bytes == Some(upload.offset);
-        if upload.role != Role::Partial || !complete {
-            return Err(Problem::new(Code::BadParts, "a part is not partial, or not finished"));
-        }
-        if uploads.iter().any(|other| other.id == upload.id) {
-            return Err(Problem::new(Code::BadParts, "a part is named twice"));
-        }
-        uploads.push(upload);
+    let ids = parts.iter().map(|part| upload_id(part)).collect::<Result<Vec<_>, _>>()?;
+    let sorted: BTreeSet<_> = ids.iter().cloned().collect();
+    if sorted.len() < ids.len() {
+        return Err(Problem::new(Code::BadParts, "a part is named twice"));
     }
-    let bytes = uploads.iter().map(|part| part.offset).sum();
-    let new = create::new_upload(&shared, &grant, metadata, Some(bytes), Role::Final)?;
+    let given = [&tus::METADATA, &tus::CONCAT].map(|name| tus::text(headers, name));
+    let [metadata_given, concat_given] = given.map(|text| text.map(|text| text.map(str::to_owned)));
+    let (metadata_given, concat_given) = (metadata_given?, concat_given?);
     let work = tokio::spawn(async move {
+        let _seat = shared.seat()?;
+        // A part belongs to one whole: of several that want it, one gets it. In one order for all, so that no two wait
+        // for each other.
+        let mut turns = Vec::with_capacity(sorted.len());
+        for id in &sorted {
+            load(&shared, &grant, id).await?;
+            turns.push(shared.turns.seize(id).await);
+        }
+        let mut uploads: Vec<Upload> = Vec::with_capacity(ids.len());
+        for id in &ids {
+            let upload = load(&shared, &grant, id).await?;
+            let complete = upload.state == State::Receiving && upload.bytes == Some(upload.offset);
+            if upload.role != Role::Partial || !complete {
+                return Err(Problem::new(Code::BadParts, "a part is not partial, or not finished"));
+            }
+            uploads.push(upload);
+        }
+        let bytes = uploads.iter().map(|part| part.offset).sum();
+        let mut new = create::new_upload(&shared, &grant, metadata, Some(bytes), Role::Final)?;
+        (new.metadata, new.concat) = (metadata_given, concat_given);
         let id = create::begin(&shared, new).await?;
         if let Err(problem) = assemble(&shared, &id, &uploads).await {
             shared.spool.remove(&id).await?;
             shared.records.remove(vec![id]).await?;
             return Err(problem);
         }
-        shared.records.advance(&id, bytes, expiry(&shared)).await?;
-        shared.records.remove(uploads.iter().map(|part| part.id.clone()).collect()).await?;
+        create::advance(&shared, &id, bytes).await?;
+        shared.records.remove(ids).await?;
         for part in &uploads {
             shared.spool.remove(&part.id).await?;
         }
+        drop(turns);
         finish::if_received(&shared, &id).await?;
         Ok(create::created(&shared, &id, bytes))
     });

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     Grant, clock, finish, meters,
     problem::{Code, Problem},
-    records::{NewUpload, Role},
+    records::{Role, State as UploadState, Upload},
     service::Shared,
 };
 
@@ -36,7 +36,9 @@ pub(crate) async fn create(
     creates(&grant)?;
     let metadata = tus::metadata(&headers)?;
     let role = match tus::concat(&headers)? {
-        Some(Concat::Final(parts)) => return concatenation::join(shared, grant, metadata, parts).await,
+        Some(Concat::Final(parts)) => {
+            return concatenation::join(shared, &headers, grant, metadata, parts).await;
+        }
         Some(Concat::Partial) => Role::Partial,
         None => Role::Whole,
     };
@@ -44,7 +46,9 @@ pub(crate) async fn create(
         .ok_or_else(|| Problem::new(Code::BadRequest, "Upload-Length or Upload-Defer-Length is wanted"))?;
     let checksum = tus::text(&headers, &tus::CHECKSUM)?.map(Checksum::parse).transpose()?;
     let with_upload = is_octets(&headers);
-    let new = new_upload(&shared, &grant, metadata, known(length), role)?;
+    let mut new = new_upload(&shared, &grant, metadata, known(length), role)?;
+    new.metadata = tus::text(&headers, &tus::METADATA)?.map(str::to_owned);
+    new.concat = tus::text(&headers, &tus::CONCAT)?.map(str::to_owned);
     let work = tokio::spawn(async move {
         let _seat = shared.seat()?;
         let id = begin(&shared, new).await?;
@@ -52,7 +56,7 @@ pub(crate) async fn create(
         if with_upload {
             offset = first_bytes(&shared, &id, body, checksum).await?;
         } else if length == Length::Known(0) {
-            shared.records.advance(&id, 0, expiry(&shared)).await?;
+            advance(&shared, &id, 0).await?;
         }
         finish::if_received(&shared, &id).await?;
         Ok(created(&shared, &id, offset))
@@ -86,14 +90,14 @@ pub(crate) fn new_upload(
     metadata: Metadata,
     bytes: Option<u64>,
     role: Role,
-) -> Result<NewUpload, Problem> {
+) -> Result<Upload, Problem> {
     let bytes_max = grant.max.min(shared.limits.bytes_of(grant.kind));
     if bytes.is_some_and(|bytes| bytes > bytes_max) {
         return Err(too_large(bytes_max));
     }
     shared.check_disk(bytes.unwrap_or(0))?;
     let id = AttachmentId::new(&uuid::Uuid::new_v4().to_string()).expect("a UUID keeps the rules for ids");
-    Ok(NewUpload {
+    Ok(Upload {
         id,
         user: grant.sub.clone(),
         conv: grant.conv.clone(),
@@ -103,15 +107,26 @@ pub(crate) fn new_upload(
         mime: metadata.mime.or_else(|| grant.mime.clone()),
         bytes,
         bytes_max,
+        offset: 0,
+        state: UploadState::Receiving,
         role,
+        metadata: None,
+        concat: None,
         direct: None,
         sha256: None,
+        problem: None,
         expires_at: expiry(shared),
     })
 }
 
+/// Bytes up to `offset` are durable: the record says so.
+pub(super) async fn advance(shared: &Shared, id: &AttachmentId, offset: u64) -> Result<(), Problem> {
+    let advanced = shared.records.advance(id, offset, expiry(shared), shared.quota()).await?;
+    advanced.map_err(|over| Problem::new(Code::QuotaExceeded, over.text()))
+}
+
 /// Makes the file, then the record: a file without a record is swept, a record without a file would be a lie.
-pub(crate) async fn begin(shared: &Shared, new: NewUpload) -> Result<AttachmentId, Problem> {
+pub(crate) async fn begin(shared: &Shared, new: Upload) -> Result<AttachmentId, Problem> {
     let (id, kind) = (new.id.clone(), new.kind);
     shared.spool.create(&id).await?;
     let began = shared.records.create(new, shared.quota()).await;

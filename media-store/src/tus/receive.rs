@@ -7,9 +7,9 @@ use futures_util::StreamExt;
 use tokio::{fs::File, io::AsyncWriteExt};
 use trunkline_units::AttachmentId;
 
-use super::checksum::Checksum;
+use super::{checksum::Checksum, create::advance};
 use crate::{
-    clock, meters,
+    meters,
     problem::{Code, Problem},
     service::Shared,
     turns::Turn,
@@ -129,8 +129,9 @@ impl Intake {
         if self.at > self.durable {
             self.file.sync_data().await?;
         }
-        let expires_at = clock::now().after(self.shared.limits.upload_ttl);
-        self.shared.records.advance(&self.id, self.at, expires_at).await?;
+        // Others may have filled the disk since this began; a deferred length was never counted.
+        self.shared.check_disk(0)?;
+        advance(&self.shared, &self.id, self.at).await?;
         meters::received(self.at - self.durable);
         self.durable = self.at;
         self.turn.durable(self.at);

@@ -202,7 +202,7 @@ pub(crate) struct Asked {
     method: Method,
     path: String,
     headers: Vec<(String, String)>,
-    body: Body,
+    pub(crate) body: Body,
 }
 
 pub(crate) fn asked(method: Method, path: &str) -> Asked {

@@ -276,6 +276,67 @@ async fn shares_are_refused_before_the_bytes() {
 }
 
 #[tokio::test]
+async fn whose_length_comes_later_counts_as_it_comes() {
+    let limits = Limits { user_bytes: 100, user_uploads: 1, user_files: 1, ..Limits::default() };
+    let server = Server::start_with(Setting { limits, ..Setting::default() }).await;
+    let grant = server.grant().await;
+    let answer = server.send(post(&grant).header("upload-defer-length", 1)).await;
+    let path = answer.header("location").to_owned();
+    assert_eq!(server.send(patch(&path, &grant, 0, vec![b'a'; 60])).await.status, 204);
+    let more = server.send(patch(&path, &grant, 60, vec![b'a'; 41])).await;
+    assert_eq!(more.problem(), (403, "quota_exceeded".into()));
+    assert_eq!(server.offset(&path, &grant).await, 60);
+    let too_many = patch(&path, &grant, 60, "").header("upload-length", 101);
+    assert_eq!(server.send(too_many).await.problem(), (403, "quota_exceeded".into()));
+    let all = patch(&path, &grant, 60, vec![b'b'; 40]).header("upload-length", 100);
+    assert_eq!(server.send(all).await.status, 204, "exactly the share fits");
+    server.ready(&path, &grant).await;
+}
+
+#[tokio::test]
+async fn parts_that_two_want_become_one_of_theirs() {
+    let server = Server::start().await;
+    let grant = server.grant().await;
+    let mut parts = Vec::new();
+    for text in ["one ", "two "] {
+        let part = post(&grant).header("upload-concat", "partial").header("upload-length", text.len());
+        parts.push(server.send(part.octets(text)).await.header("location").to_owned());
+    }
+    let join = |list: String| server.send(post(&grant).header("upload-concat", format!("final;{list}")));
+    let (a, b) = (parts.join(" "), parts.iter().rev().cloned().collect::<Vec<_>>().join(" "));
+    let (a, b) = tokio::join!(join(a), join(b));
+    let mut statuses = [a.status.as_u16(), b.status.as_u16()];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [201, 404], "{a:?} {b:?}");
+}
+
+#[tokio::test]
+async fn is_told_about_as_it_was_begun() {
+    let server = Server::start().await;
+    let grant = server.grant().await;
+    let path = server.create(&grant, 3, "фото.jpg").await;
+    let head = server.send(tus(Method::HEAD, &path, &grant)).await;
+    assert_eq!(head.header("upload-metadata"), "filename 0YTQvtGC0L4uanBn");
+    let part = post(&grant).header("upload-concat", "partial").header("upload-length", 3).octets("abc");
+    let part = server.send(part).await.header("location").to_owned();
+    let list = format!("final;{part}");
+    let whole = server.send(post(&grant).header("upload-concat", &list)).await;
+    let head = server.send(tus(Method::HEAD, whole.header("location"), &grant)).await;
+    assert_eq!(head.header("upload-concat"), list);
+    let refused = server.send(patch(&path, "no grant", 0, "abc")).await;
+    assert_eq!((refused.status.as_u16(), refused.header("tus-resumable")), (401, "1.0.0"));
+}
+
+#[tokio::test]
+async fn without_a_grant_is_refused_before_its_body() {
+    let server = Server::start().await;
+    let (_bytes, never) = slow();
+    let mut request = asked(Method::POST, "/v1/uploads/direct").bearer("no grant");
+    request.body = never;
+    assert_eq!(server.send(request).await.problem(), (401, "bad_grant".into()));
+}
+
+#[tokio::test]
 async fn two_at_once_one_wins_and_the_other_is_told_where() {
     let server = Server::start().await;
     let grant = server.grant().await;

@@ -2,7 +2,7 @@
 import { ATTACHMENTS_MAX, guessKind, type Conversation, type Session } from '@trunkline/sdk';
 import { h, icon } from './dom.js';
 import { faultWords, toast } from './parts.js';
-import { messagesOf } from './words.js';
+import { messagesOf, unchangedWords } from './words.js';
 
 export interface Intake {
   /** The paper clip in the composer, with what it opens. */
@@ -18,6 +18,8 @@ export function sendFiles(session: Session, conversation: Conversation, files: r
     for (const together of messagesOf(fresh, (file) => guessKind(file.type) === 'photo', ATTACHMENTS_MAX)) {
       conversation.sendFiles(together.map((file) => ({ file })));
     }
+    const words = unchangedWords(fresh);
+    if (words) toast(words);
   } catch (error) {
     toast(faultWords(error), 'error');
   }

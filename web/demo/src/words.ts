@@ -236,6 +236,16 @@ export function fileBadge(name: string, type: string): { label: string; tone: st
   return { label: known.slice(0, 4).toUpperCase(), tone: TONES.find(([, names]) => names.test(known))?.[0] ?? 'grey' };
 }
 
+/** Pictures that the server makes smaller, and takes place and camera out of. */
+const CLEANED = /^image\/(jpeg|png|gif|webp)$/;
+
+/** What to tell a person whose pictures go on as they came, with the place in them; undefined if none does. */
+export function unchangedWords(files: readonly { name: string; type: string }[]): string | undefined {
+  // Not every browser has a type for what phones make.
+  const kept = files.some(({ name, type }) => (type.startsWith('image/') ? !CLEANED.test(type) : /\.hei[cf]$/i.test(name)));
+  return kept ? 'Pictures that are not JPEG, PNG, GIF or WebP are sent unchanged, also with the place where they were taken.' : undefined;
+}
+
 /** How many photos stand in each row of an album: two in a row are large, three are small, and large ones come first. */
 export function albumRows(count: number): number[] {
   if (count <= 1) return count === 1 ? [1] : [];

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { SLOTS_MAX, readKnobs, takeToken } from '../src/knobs.js';
 import {
   albumRows, callLine, clock, columnsFor, dayWords, duration, endWords, fileBadge, filesWords, fitsAsFile, initials, isOutcome, listTime,
-  messagesOf, names, people, progressWords, uploadFault, uploadWords, userId,
+  messagesOf, names, people, progressWords, unchangedWords, uploadFault, uploadWords, userId,
 } from '../src/words.js';
 
 test('clock and durations', () => {
@@ -118,4 +118,10 @@ test('what is chosen together becomes albums of photos, and a message for everyt
   const isPhoto = (name: string) => name.startsWith('p');
   assert.deepEqual(messagesOf(['p1', 'f1', 'p2', 'p3', 'f2'], isPhoto, 2), [['p1', 'p2'], ['p3'], ['f1'], ['f2']]);
   assert.deepEqual(messagesOf([], isPhoto, 2), []);
+});
+
+test('whoever sends a picture that keeps its place is told so', () => {
+  const told = (name: string, type: string) => unchangedWords([{ name: 'a.jpg', type: 'image/jpeg' }, { name, type }]) !== undefined;
+  assert.deepEqual([told('a.heic', 'image/heic'), told('IMG_1.HEIC', ''), told('a.svg', 'image/svg+xml'), told('a.avif', 'image/avif')], [true, true, true, true]);
+  assert.deepEqual([told('a.webp', 'image/webp'), told('plan.pdf', 'application/pdf'), told('README', '')], [false, false, false]);
 });

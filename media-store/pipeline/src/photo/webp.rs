@@ -178,8 +178,10 @@ impl Gathered<'_> {
     /// every frame: those after the first are passed on unseen, and browsers decode them.
     fn check_streams(&self) -> Result<(), Refusal> {
         let whole = [(&self.still, (self.width, self.height))];
-        let frames =
-            self.moving.iter().map(|Frame { head, parts }| (parts, (u24(&head[6..]) + 1, u24(&head[9..]) + 1)));
+        let frames = self
+            .moving
+            .iter()
+            .map(|Frame { head, parts }| (parts, (u24(&head[6..]) + 1, u24(&head[9..]) + 1)));
         let pictures = frames.chain(whole.into_iter().filter(|_| self.moving.is_empty()));
         for (parts, (width, height)) in pictures {
             let told = parts.last().and_then(|(kind, body)| stream_size(*kind, body));
