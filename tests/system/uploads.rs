@@ -3,9 +3,10 @@
 //! hundreds.
 //!
 //! As in `kill.rs`, a killed process proves the order of steps, not the fsync: for that the disk store has a model of a disk
-//! that forgets (`media-store/blob`), and the spool syncs before its record. It was seen to fail with the record
-//! written before the bytes (a spool shorter than its offset), with the reference left out (a picture is swept under
-//! its message), and with the put of a blob after its record (a message whose picture is not there).
+//! that forgets (`media-store/blob`), and the spool syncs before its record. Within thirty kills it was seen to fail with
+//! an offset recorded before its bytes (the spool is shorter: 500), with a reference that is not counted (the sweep takes
+//! what a message refers to, and the schema does not let it: nothing is swept any more), and with a blob put after its
+//! record (a message whose picture is not there: 404).
 
 use std::collections::BTreeSet;
 use std::io;
