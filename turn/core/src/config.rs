@@ -113,6 +113,9 @@ pub enum ConfigError {
     /// The port range is empty or starts at 0.
     #[error("relay port range {0}-{1} is empty or starts at 0")]
     RelayPorts(u16, u16),
+    /// More shards than pairs of relay ports.
+    #[error("{0} shards need as many pairs of relay ports")]
+    Shards(usize),
     /// A limit is 0, or the default lifetime exceeds the longest.
     #[error("limit {0} is out of range")]
     Limit(&'static str),
@@ -127,6 +130,24 @@ impl Config {
             own.extend([relay.bind, relay.advertised]);
         }
         PeerPolicy::new(&self.allow_peers, &self.deny_peers, &own)
+    }
+
+    /// What shard `index` of `shards` serves: its part of the relay ports, and of what is counted for the whole
+    /// server. Parts begin at even ports, so that no pair is torn.
+    ///
+    /// # Errors
+    /// [`ConfigError::Shards`] when there are fewer port pairs than shards.
+    pub fn part(&self, index: usize, shards: usize) -> Result<Self, ConfigError> {
+        let (first, last) = (u32::from(*self.relay_ports.start()), u32::from(*self.relay_ports.end()));
+        let pairs = (last / 2 + 1).saturating_sub(first / 2) as usize;
+        if index >= shards || pairs < shards {
+            return Err(ConfigError::Shards(shards));
+        }
+        let start = |index: usize| (first / 2 * 2) + (pairs * index / shards * 2) as u32;
+        let (from, to) = (start(index).max(first) as u16, (start(index + 1) - 1).min(last) as u16);
+        let mut limits = self.limits.clone();
+        limits.allocations = limits.allocations.div_ceil(shards);
+        Ok(Self { relay_ports: from..=to, limits, ..self.clone() })
     }
 
     /// Checks what the types cannot say.

@@ -18,7 +18,9 @@
 mod allocation;
 pub mod auth;
 mod config;
+mod event;
 mod io;
+mod ledger;
 mod policy;
 mod ports;
 mod requests;
@@ -28,7 +30,11 @@ mod table;
 
 pub use auth::{Credentials, Secret, mint};
 pub use config::{Config, ConfigError, Limits, RelayAddress};
-pub use io::{ClientPath, Destination, Forward, Handled, Input, ListenerId, Output, RelayHeader, RelayId};
+pub use event::{Event, Throttle, Usage};
+pub use io::{
+    ClientPath, Destination, Forward, Handled, Input, ListenerId, Output, RelayHeader, RelayId, StreamId,
+};
+pub use ledger::Ledger;
 pub use policy::{IpRange, PeerPolicy, RangeError};
 pub use server::TurnServer;
 pub use stats::{DropReason, Refusal, Stats};

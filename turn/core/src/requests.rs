@@ -186,16 +186,16 @@ impl TurnServer {
             return Err(Refusal::FamilyNotSupported);
         }
         let user = &sender.username[sender.user_at..];
-        let count = self.users.get(user).copied().unwrap_or(0);
-        if count >= self.config.limits.allocations_per_user {
-            return Err(Refusal::QuotaReached);
-        }
         let lifetime = self.granted_lifetime(wanted.lifetime);
         let pool = match wanted.family {
             AddressFamily::V4 => &mut self.ports_v4,
             AddressFamily::V6 => &mut self.ports_v6,
         };
         let port = pool.take(&mut self.rng, wanted.even_port).ok_or(Refusal::InsufficientCapacity)?;
+        if !self.ledger.admit(user, self.config.limits.allocations_per_user) {
+            pool.release(port);
+            return Err(Refusal::QuotaReached);
+        }
         let mut allocation = Allocation::new(
             path,
             sender.username,
@@ -212,10 +212,10 @@ impl TurnServer {
         let expires = allocation.expires;
         let Some((index, generation)) = self.allocations.insert(allocation) else {
             self.ports(wanted.family).release(port);
+            self.ledger.release(user);
             return Err(Refusal::InsufficientCapacity);
         };
         self.paths.insert(path, index);
-        self.users.insert(user.into(), count + 1);
         self.deadlines.set(index, expires);
         self.stats.allocations += 1;
         self.stats.allocations_created += 1;

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rand_chacha::ChaCha8Rng;
@@ -17,8 +18,8 @@ use crate::auth::Nonces;
 use crate::ports::PortPool;
 use crate::table::{Deadlines, KeyedHash, Lookup, Slab, SourceLimiter};
 use crate::{
-    ClientPath, Config, ConfigError, Destination, DropReason, Forward, Handled, Input, Output, PeerPolicy,
-    RelayHeader, RelayId, Secret, Stats,
+    ClientPath, Config, ConfigError, Destination, DropReason, Forward, Handled, Input, Ledger, Output,
+    PeerPolicy, RelayHeader, RelayId, Secret, Stats,
 };
 
 /// Bytes of answers that wait for the shell. It drains after every input, so this is a bound, not a buffer.
@@ -38,7 +39,8 @@ pub struct TurnServer {
     pub(crate) clock: Clock,
     pub(crate) allocations: Slab<Allocation>,
     pub(crate) paths: Lookup<ClientPath, u32>,
-    pub(crate) users: Lookup<Box<[u8]>, u32>,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) alternates: Option<Vec<SocketAddr>>,
     pub(crate) deadlines: Deadlines,
     pub(crate) ports_v4: PortPool,
     pub(crate) ports_v6: PortPool,
@@ -105,13 +107,15 @@ fn plain(addr: SocketAddr) -> SocketAddr {
 }
 
 impl TurnServer {
-    /// A server without allocations. `seed` must be random and secret: relay ports, transaction ids and hash keys
-    /// come from it. `unix_now` is the time since the Unix epoch at `now`.
+    /// A server without allocations. Shards of one process share the `ledger`; each has its own part of the
+    /// configuration ([`Config::part`]). `seed` must be random and secret, another for each shard: relay ports,
+    /// tokens, transaction ids and hash keys come from it. `unix_now` is the time since the Unix epoch at `now`.
     ///
     /// # Errors
     /// [`ConfigError`] when the configuration cannot be served.
     pub fn new(
         config: Config,
+        ledger: Arc<Ledger>,
         seed: [u8; 32],
         now: Instant,
         unix_now: Duration,
@@ -119,7 +123,7 @@ impl TurnServer {
         config.check()?;
         let mut rng = ChaCha8Rng::from_seed(seed);
         let mut hash = || KeyedHash::new((rng.next_u64(), rng.next_u64()));
-        let (paths, users) = (Lookup::new(hash()), Lookup::new(hash()));
+        let paths = Lookup::new(hash());
         let limiter = SourceLimiter::new(hash(), config.limits.challenges_per_second, now);
         let policy = config.peer_policy();
         Ok(Self {
@@ -129,7 +133,8 @@ impl TurnServer {
             clock: Clock { at: now, unix: unix_now },
             allocations: Slab::new(config.limits.allocations),
             paths,
-            users,
+            ledger,
+            alternates: None,
             deadlines: Deadlines::default(),
             ports_v4: PortPool::new(&config.relay_ports),
             ports_v6: PortPool::new(&config.relay_ports),
@@ -149,6 +154,12 @@ impl TurnServer {
     /// Replaces the peer policy. The next packet of every live permission and channel obeys it.
     pub fn set_policy(&mut self, policy: PeerPolicy) {
         self.policy = PolicyVersion { policy, version: self.policy.version.wrapping_add(1) };
+    }
+
+    /// Starts to drain: new Allocates are sent away with 300 and one of `alternates` of the client's family, or
+    /// answered 508 when there is none; live allocations go on. `None` ends it.
+    pub fn set_draining(&mut self, alternates: Option<Vec<SocketAddr>>) {
+        self.alternates = alternates;
     }
 
     /// Replaces the secrets: one, or two while one replaces the other. Live allocations keep their keys.
@@ -182,6 +193,12 @@ impl TurnServer {
                     Some(0x50..=0x7F) if self.config.legacy_channels => self.channel_data(&path, data, now),
                     _ => Err(DropReason::NotTurn),
                 }
+            }
+            Input::StreamClosed { path } => {
+                if let Some(index) = self.paths.get(&ClientPath { client: plain(path.client), ..path }) {
+                    self.end_allocation(*index);
+                }
+                Ok(Handled::Done)
             }
             Input::Peer { relay, from, data } => self.peer_data(relay, plain(from), data, now),
             Input::RelayBound { relay, bound } => {
@@ -299,7 +316,7 @@ impl TurnServer {
         let header = match allocation.channel_number(from, now) {
             Some(number) => {
                 let length = u16::try_from(data.len()).map_err(|_| DropReason::TooLarge)?;
-                RelayHeader::channel(number, length)
+                RelayHeader::channel(number, length, path.stream.is_some())
             }
             None => {
                 let mut id = TransactionId([0; 12]);
@@ -340,12 +357,7 @@ impl TurnServer {
         let (Some(relay), Some(allocation)) = (relay, self.allocations.remove(index)) else { return };
         self.paths.remove(&allocation.path);
         self.deadlines.clear(index, allocation.expires);
-        if let Some(count) = self.users.get_mut(allocation.user()) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                self.users.remove(allocation.user());
-            }
-        }
+        self.ledger.release(allocation.user());
         self.ports(allocation.family).release(allocation.port);
         self.stats.allocations -= 1;
         self.outbox.close(relay);

@@ -192,6 +192,8 @@ pub struct Stats {
     pub to_clients_packets: u64,
     /// Payload bytes relayed to clients.
     pub to_clients_bytes: u64,
+    /// Times that an allocation's limit threw something away, in the order of [`crate::Throttle::ALL`].
+    pub throttled: [u64; crate::Throttle::ALL.len()],
     /// Success responses.
     pub successes: u64,
     /// Error responses, in the order of [`Refusal::ALL`].

@@ -8,6 +8,7 @@ mod relaying;
 mod state;
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use trunkline_stun::{
@@ -106,7 +107,7 @@ struct Harness {
 impl Harness {
     fn new(config: Config) -> Self {
         let now = origin();
-        let server = TurnServer::new(config, [7; 32], now, Duration::from_secs(UNIX)).unwrap();
+        let server = TurnServer::new(config, Arc::default(), [7; 32], now, Duration::from_secs(UNIX)).unwrap();
         Self { server, now, relays: vec![], answers: vec![], bind_failures: 0, next_transaction: 0 }
     }
 
@@ -148,6 +149,7 @@ impl Harness {
                     self.relays.retain(|(open, _)| *open != relay);
                     continue;
                 }
+                Output::Event(_) => continue,
                 Output::Timeout(_) => return,
             };
             let _ = self.server.handle(Input::RelayBound { relay, bound }, self.now);
@@ -176,7 +178,7 @@ impl Harness {
         [
             server.stats().allocations as usize,
             server.paths.len(),
-            server.users.len(),
+            server.ledger.users(),
             server.deadlines.len(),
             (server.ports_v4.count() + server.ports_v6.count()) as usize,
             self.relays.len(),
