@@ -180,7 +180,7 @@ impl Turn {
         let mut seed = [0; 32];
         aws_lc_rs::rand::fill(&mut seed).map_err(|_| io::Error::other("no entropy"))?;
         let relay_binds = [core.relay_v4, core.relay_v6].map(|relay| relay.map(|relay| relay.bind));
-        let server = TurnServer::new(core, seed, Instant::now(), unix_now())?;
+        let server = TurnServer::new(core, Arc::default(), seed, Instant::now(), unix_now())?;
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         let (commands, received) = channel();

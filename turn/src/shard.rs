@@ -176,7 +176,7 @@ impl Shard {
             let handled = match source {
                 Source::Listener { id, wildcard } => {
                     let local_ip = datagram.local_ip.filter(|_| wildcard);
-                    let path = ClientPath { client: datagram.source, listener: id, local_ip };
+                    let path = ClientPath { client: datagram.source, listener: id, local_ip, stream: None };
                     self.server.handle(Input::Client { path, data }, now)
                 }
                 Source::Relay(relay) => {
@@ -233,6 +233,7 @@ fn drain(
                 sockets.close(relay);
                 continue;
             }
+            Output::Event(_) => continue,
             Output::Timeout(at) => return at,
         };
         let _ = server.handle(Input::RelayBound { relay, bound }, now);
