@@ -17,6 +17,7 @@ mod channel;
 mod classify;
 mod key;
 mod message;
+mod stream;
 mod writer;
 
 pub use attributes::{AddressFamily, attr, decode_xor_address};
@@ -28,6 +29,7 @@ pub use channel::{CHANNEL_DATA_HEADER, CHANNEL_MAX, CHANNEL_MIN, ChannelData, Da
 pub use classify::{PacketKind, classify};
 pub use key::IntegrityKey;
 pub use message::{Attributes, Class, Message, Method, StunError, TransactionId};
+pub use stream::{FRAME_MAX, FRAME_PREFIX, frame_len};
 pub use writer::MessageWriter;
 
 /// The four bytes at offset 4 of every STUN message (RFC 8489 §5).

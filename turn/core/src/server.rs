@@ -151,6 +151,12 @@ impl TurnServer {
         &self.stats
     }
 
+    /// Whether the path has an allocation.
+    #[must_use]
+    pub fn has_allocation(&self, path: &ClientPath) -> bool {
+        self.paths.get(path).is_some()
+    }
+
     /// Replaces the peer policy. The next packet of every live permission and channel obeys it.
     pub fn set_policy(&mut self, policy: PeerPolicy) {
         self.policy = PolicyVersion { policy, version: self.policy.version.wrapping_add(1) };
