@@ -30,6 +30,24 @@ pub enum Event<'a> {
     },
 }
 
+/// An event without its user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EventKind {
+    Made,
+    Ended { lasted: Duration, usage: Usage },
+    Throttled(Throttle),
+}
+
+impl<'a> Event<'a> {
+    pub(crate) fn new(user: &'a [u8], kind: EventKind) -> Self {
+        match kind {
+            EventKind::Made => Self::AllocationMade { user },
+            EventKind::Ended { lasted, usage } => Self::AllocationEnded { user, lasted, usage },
+            EventKind::Throttled(cause) => Self::Throttled { user, cause },
+        }
+    }
+}
+
 /// What an allocation relayed: payloads, without the headers around them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use trunkline_stun::{AddressFamily, CHANNEL_DATA_HEADER, ChannelData, DataIndicationHeader};
 
+use crate::allocation::{FAMILIES, place};
 use crate::{DropReason, Event};
 
 /// A listening socket, numbered by the shell. With the client's address it is the 5-tuple (RFC 8656 §2).
@@ -48,16 +49,33 @@ impl ClientPath {
 /// told apart by the generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RelayId {
-    pub(crate) index: u32,
-    pub(crate) generation: u32,
+    index: u32,
+    generation: u32,
 }
 
 impl RelayId {
+    /// The relay of that family of the allocation at `allocation`.
+    pub(crate) fn new(allocation: u32, generation: u32, family: AddressFamily) -> Self {
+        Self { index: allocation * 2 + place(family) as u32, generation }
+    }
+
+    pub(crate) fn allocation(self) -> u32 {
+        self.index / 2
+    }
+
+    pub(crate) fn family(self) -> AddressFamily {
+        FAMILIES[self.index as usize % 2]
+    }
+
     /// A small number that no two *live* relays share, below twice `Limits::allocations` (an allocation may have a
     /// relay of each family): an index for the shell's table of sockets.
     #[must_use]
     pub fn index(self) -> usize {
         self.index as usize
+    }
+
+    pub(crate) fn generation(self) -> u32 {
+        self.generation
     }
 }
 
