@@ -1,7 +1,7 @@
 //! The command line.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
@@ -188,7 +188,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             let config = Config::load(file.path.as_deref())?;
             let roles = roles(&role)?;
             telemetry::start_logging(&config.log);
-            serve(config, roles)?;
+            serve(config, roles, file.path.as_deref())?;
         }
         Command::Config { command: ConfigCommand::Check { file, show } } => check(&file, show)?,
         Command::Media { command: MediaCommand::Copy { file, from, to } } => {
@@ -218,11 +218,11 @@ fn check_turn(args: CheckArgs) -> anyhow::Result<ExitCode> {
     args.run(secrets.first().map(crate::config::Secret::expose))
 }
 
-fn serve(config: Config, roles: Roles) -> anyhow::Result<()> {
+fn serve(config: Config, roles: Roles, file: Option<&Path>) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(async {
         let signals = Signals::listen()?;
-        App::start(config, roles).await?.run(signals).await;
+        App::start(config, roles).await?.run(signals, file).await;
         Ok(())
     });
     // Whatever still blocks (a name look-up, a stuck disk) must not keep a stopped server alive.

@@ -202,7 +202,9 @@ mod tests {
         let files = TlsFiles { certificate: dir.path().join("cert.pem"), key: dir.path().join("key.pem") };
         let ((cert_a, key_a), (cert_b, key_b)) = (pair("a.example"), pair("b.example"));
         let write = |path: &Path, text: &str| std::fs::write(path, text).unwrap();
-        assert!(matches!(Certificate::load(&files), Err(CertificateError::Read { path, .. }) if path == files.certificate));
+        assert!(
+            matches!(Certificate::load(&files), Err(CertificateError::Read { path, .. }) if path == files.certificate)
+        );
         write(&files.certificate, &cert_a);
         write(&files.key, &key_b);
         assert!(matches!(Certificate::load(&files), Err(CertificateError::Pair(_))));

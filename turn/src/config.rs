@@ -76,9 +76,9 @@ pub struct StreamLimits {
     /// it has begun, and to read something when its buffer is full. Default 9 s: looked at every second, so it is over
     /// in ten. Higher: slow senders hold their place longer. Lower: clients on bad networks are closed.
     pub message_deadline: Duration,
-    /// How long a connection without an allocation may say nothing. Default 30 s. Higher: forgotten connections stay.
-    /// Lower: clients that wait before they allocate must connect again.
-    pub idle: Duration,
+    /// How long a connection may be without an allocation, whatever it says; looked at once in that time. Default 30 s.
+    /// Higher: strangers hold their places longer. Lower: clients that wait before they allocate must connect again.
+    pub unused: Duration,
     /// Bytes of the longest message before there is an allocation. Default 4,096: a request with every attribute at
     /// its longest is shorter. Higher: strangers' half messages take more memory. Lower: long usernames are closed.
     pub opening_frame_bytes: usize,
@@ -96,7 +96,7 @@ impl Default for StreamLimits {
             connections: 10_000,
             connections_per_source: 500,
             message_deadline: Duration::from_secs(9),
-            idle: Duration::from_secs(30),
+            unused: Duration::from_secs(30),
             opening_frame_bytes: 4096,
             write_buffer_bytes: 256 << 10,
             send_buffer_bytes: 256 << 10,
@@ -110,7 +110,7 @@ impl StreamLimits {
             ("connections", self.connections == 0 || u32::try_from(self.connections).is_err()),
             ("connections_per_source", self.connections_per_source == 0),
             ("message_deadline", self.message_deadline.is_zero()),
-            ("idle", self.idle.is_zero()),
+            ("unused", self.unused.is_zero()),
             ("opening_frame_bytes", self.opening_frame_bytes < 1024),
             ("write_buffer_bytes", self.write_buffer_bytes == 0),
         ] {
@@ -163,8 +163,10 @@ impl TurnConfig {
     pub(crate) fn core(&self) -> Result<Config, StartError> {
         let mut relays = self.relays.clone();
         if relays.is_empty() {
-            relays =
-                self.listening().map(|addr| RelayAddress { bind: addr.ip(), advertised: addr.ip() }).collect();
+            relays = self
+                .listening()
+                .map(|addr| RelayAddress { bind: addr.ip(), advertised: addr.ip() })
+                .collect();
         }
         let of = |v4| relays.iter().find(|relay| relay.advertised.is_ipv4() == v4).copied();
         let own = self.listening().map(SocketAddr::ip).chain(self.own_addresses.iter().copied());

@@ -30,7 +30,7 @@ mod telemetry;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -68,19 +68,32 @@ struct Handle {
     thread: Option<JoinHandle<()>>,
 }
 
-/// Whether a relay's threads live: for those who ask while others own the [`Turn`].
+/// Whether a relay's threads live, and what they carry: for those who ask while others own the [`Turn`].
 #[derive(Debug, Clone)]
 pub struct Health {
     running: Arc<AtomicUsize>,
-    shards: usize,
+    /// Of each shard, as of its last tick.
+    allocations: Arc<[AtomicU64]>,
 }
 
 impl Health {
+    fn set_allocations(&self, shard: usize, count: u64) {
+        if let Some(allocations) = self.allocations.get(shard) {
+            allocations.store(count, Ordering::Relaxed);
+        }
+    }
+
     /// Whether every shard runs. One that has ended by an error of ours takes its clients with it and does not come
     /// back: send traffic elsewhere and start anew.
     #[must_use]
     pub fn is_healthy(&self) -> bool {
-        self.running.load(Ordering::Relaxed) == self.shards
+        self.running.load(Ordering::Relaxed) == self.allocations.len()
+    }
+
+    /// Live allocations, a second ago at most.
+    #[must_use]
+    pub fn allocations(&self) -> u64 {
+        self.allocations.iter().map(|shard| shard.load(Ordering::Relaxed)).sum()
     }
 }
 
@@ -113,7 +126,8 @@ impl Turn {
         let ledger = Arc::new(Ledger::default());
         let limits = &config.stream_limits;
         let places = Places::new(limits.connections, limits.connections_per_source);
-        let health = Health { running: Arc::default(), shards: count };
+        let allocations = (0..count).map(|_| AtomicU64::new(0)).collect();
+        let health = Health { running: Arc::default(), allocations };
         let mut turn = Self { config, addresses, certificate, shards: vec![], health };
         for (core, listeners) in cores.into_iter().zip(listeners) {
             let mut seed = [0; 32];
@@ -150,6 +164,8 @@ impl Turn {
             places,
             stream_limits: self.config.stream_limits.clone(),
             certificate: self.certificate.clone().filter(|_| number == 0),
+            number,
+            health: self.health.clone(),
             commands: received,
         })?;
         self.health.running.fetch_add(1, Ordering::Relaxed);
@@ -187,7 +203,7 @@ impl Turn {
         &self.addresses.tls
     }
 
-    /// What tells whether every shard runs.
+    /// What tells whether every shard runs, and how many allocations there are.
     #[must_use]
     pub fn health(&self) -> Health {
         self.health.clone()

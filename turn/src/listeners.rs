@@ -46,14 +46,16 @@ pub(crate) fn bind(
     }
     let failed = |addr: SocketAddr| move |source| StartError::Listen { addr, source };
     for addr in &config.listen {
-        let sockets = shared(*addr, shards, |addr, first| bind_udp(config, addr, first)).map_err(failed(*addr))?;
+        let sockets =
+            shared(*addr, shards, |addr, first| bind_udp(config, addr, first)).map_err(failed(*addr))?;
         addresses.udp.push(sockets[0].local_addr());
         all.iter_mut().zip(sockets).for_each(|(listeners, socket)| listeners.udp.push(socket));
     }
     let tcp = config.listen_tcp.iter().map(|addr| (addr, None));
     let tls = config.listen_tls.iter().map(|addr| (addr, tls));
     for (number, (addr, tls)) in (config.listen.len()..).zip(tcp.chain(tls)) {
-        let sockets = shared(*addr, shards, |addr, first| bind_tcp(config, addr, first)).map_err(failed(*addr))?;
+        let sockets =
+            shared(*addr, shards, |addr, first| bind_tcp(config, addr, first)).map_err(failed(*addr))?;
         let local = sockets[0].local_addr().map_err(failed(*addr))?;
         if tls.is_some() { &mut addresses.tls } else { &mut addresses.tcp }.push(local);
         // The count was checked above.
@@ -112,7 +114,8 @@ fn bind_udp(config: &TurnConfig, addr: SocketAddr, first: bool) -> io::Result<Ud
 }
 
 fn bind_tcp(config: &TurnConfig, addr: SocketAddr, first: bool) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(addr), Type::STREAM.cloexec().nonblocking(), Some(Protocol::TCP))?;
+    let socket =
+        Socket::new(Domain::for_address(addr), Type::STREAM.cloexec().nonblocking(), Some(Protocol::TCP))?;
     if addr.is_ipv6() {
         socket.set_only_v6(addr.ip() != IpAddr::V6(Ipv6Addr::UNSPECIFIED))?;
     }

@@ -20,7 +20,7 @@ use crate::outgoing::{Outgoing, Socket};
 use crate::sockets::{Sockets, Source};
 use crate::streams::{Places, Receiver, Streams};
 use crate::telemetry::Telemetry;
-use crate::{StreamLimits, unix_now};
+use crate::{Health, StreamLimits, unix_now};
 
 /// Tokens: listeners by their number, UDP first; then relay sockets and connections by their index.
 const STREAM_LISTENERS: usize = 1 << 16;
@@ -58,6 +58,9 @@ pub(crate) struct Parts {
     pub(crate) stream_limits: StreamLimits,
     /// For the one shard that looks after it.
     pub(crate) certificate: Option<Arc<Certificate>>,
+    /// Which shard it is.
+    pub(crate) number: usize,
+    pub(crate) health: Health,
     pub(crate) commands: Commands<Command>,
 }
 
@@ -68,6 +71,8 @@ pub(crate) struct Shard {
     poll: Poll,
     io: Io,
     certificate: Option<Arc<Certificate>>,
+    number: usize,
+    health: Health,
     commands: Commands<Command>,
     telemetry: Telemetry,
     /// Sockets that had more to read when their turn was over.
@@ -97,6 +102,8 @@ impl Shard {
             poll: parts.poll,
             io: Io { sockets, streams, outgoing: Outgoing::default() },
             certificate: parts.certificate,
+            number: parts.number,
+            health: parts.health,
             commands: parts.commands,
             telemetry: Telemetry::default(),
             unfinished: vec![],
@@ -253,7 +260,7 @@ impl Shard {
             let now = Instant::now();
             let mut messages = Messages { shard: self, path, now };
             match partial.feed(&buffer[..length], now, &mut messages) {
-                Ok(count) => self.io.streams.handled(index, partial, count, now),
+                Ok(count) => self.io.streams.handled(index, partial, count),
                 Err(error) => self.io.streams.end(index, error.into()),
             }
             if self.io.outgoing.len() > OUTGOING_MAX {
@@ -290,6 +297,7 @@ impl Shard {
     }
 
     fn publish(&mut self) {
+        self.health.set_allocations(self.number, self.server.stats().allocations);
         let unsent = self.io.sockets.unsent();
         self.telemetry.publish(self.server.stats(), self.io.streams.stats(), unsent);
         if let Some(certificate) = &self.certificate {

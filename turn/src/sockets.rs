@@ -46,7 +46,15 @@ impl Sockets {
         for (number, socket) in listeners.iter().enumerate() {
             registry.register(&mut SourceFd(&socket.as_raw_fd()), Token(number), Interest::READABLE)?;
         }
-        Ok(Self { registry, listeners, relays: vec![], relay_binds, relay_udp, relay_token, unsent_before: 0 })
+        Ok(Self {
+            registry,
+            listeners,
+            relays: vec![],
+            relay_binds,
+            relay_udp,
+            relay_token,
+            unsent_before: 0,
+        })
     }
 
     pub(crate) fn listener(&mut self, number: usize) -> Option<(Source, &mut UdpSocket)> {

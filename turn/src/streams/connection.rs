@@ -12,6 +12,7 @@ use trunkline_turn_core::ClientPath;
 use super::frames::Partial;
 use super::places::Place;
 use super::{CloseReason, Transport};
+use crate::StreamLimits;
 
 /// A connection and what it holds. Until its client has sent something that is only this.
 #[derive(Debug)]
@@ -33,8 +34,10 @@ pub(super) struct Connection {
     /// The client has closed its side, so that reading goes on until that is seen.
     pub(super) read_closed: bool,
     accepted: Instant,
-    /// When the last whole message came.
-    pub(super) last_message: Option<Instant>,
+    /// A whole message has come.
+    pub(super) has_spoken: bool,
+    /// When it had an allocation, or began.
+    seen_in_use: Instant,
     /// Why it is to end; nothing is read or written any more.
     pub(super) ending: Option<CloseReason>,
     _place: Place,
@@ -78,7 +81,8 @@ impl Connection {
             dirty: false,
             read_closed: false,
             accepted: now,
-            last_message: None,
+            has_spoken: false,
+            seen_in_use: now,
             ending: None,
             _place: place,
         }
@@ -90,7 +94,8 @@ impl Connection {
             Tls::None => return read_plain(&mut self.socket, self.read_closed, buffer),
             Tls::Session(session) => session,
             Tls::Awaited(config) => {
-                let mut session = ServerConnection::new(config.clone()).map_err(|_| CloseReason::Handshake)?;
+                let mut session =
+                    ServerConnection::new(config.clone()).map_err(|_| CloseReason::Handshake)?;
                 session.set_buffer_limit(Some(TLS_BUFFER));
                 self.tls = Tls::Session(Box::new(session));
                 return self.read(buffer);
@@ -163,25 +168,26 @@ impl Connection {
 
     /// What it has overrun, if anything.
     pub(super) fn overdue(
-        &self,
+        &mut self,
         now: Instant,
-        message_deadline: Duration,
-        idle: Duration,
+        limits: &StreamLimits,
         has_allocation: impl FnOnce(&ClientPath) -> bool,
     ) -> Option<CloseReason> {
         let over = |since: Instant, limit: Duration| now.saturating_duration_since(since) >= limit;
-        let begun = match self.last_message {
-            None => Some(self.accepted),
-            Some(_) => self.partial.since(),
-        };
-        if begun.is_some_and(|begun| over(begun, message_deadline)) {
+        let begun = if self.has_spoken { self.partial.since() } else { Some(self.accepted) };
+        if begun.is_some_and(|begun| over(begun, limits.message_deadline)) {
             return Some(CloseReason::Slow);
         }
-        if self.stalled_since.is_some_and(|since| over(since, message_deadline)) {
+        if self.stalled_since.is_some_and(|since| over(since, limits.message_deadline)) {
             return Some(CloseReason::NotReading);
         }
-        let last = self.last_message.unwrap_or(self.accepted);
-        (over(last, idle) && !has_allocation(&self.path)).then_some(CloseReason::Idle)
+        if over(self.seen_in_use, limits.unused) {
+            if !has_allocation(&self.path) {
+                return Some(CloseReason::Unused);
+            }
+            self.seen_in_use = now;
+        }
+        None
     }
 
     /// Says goodbye, as far as that can be done without waiting.
@@ -201,11 +207,7 @@ const RECORDS: usize = 16;
 /// Bytes that rustls holds for a client that does not read, in cipher text; it is given more only when those are gone.
 const TLS_BUFFER: usize = 64 << 10;
 
-fn read_plain(
-    socket: &mut TcpStream,
-    read_closed: bool,
-    buffer: &mut [u8],
-) -> Result<Received, CloseReason> {
+fn read_plain(socket: &mut TcpStream, read_closed: bool, buffer: &mut [u8]) -> Result<Received, CloseReason> {
     loop {
         return match socket.read(buffer) {
             Ok(0) => Err(CloseReason::Client),

@@ -156,7 +156,11 @@ mod tests {
         for size in 1..=all.len() {
             let pieces: Vec<&[u8]> = all.chunks(size).collect();
             let (whole, result, partial) = frames(&pieces, 100);
-            assert_eq!((whole.as_slice(), result), (messages.map(<[u8]>::to_vec).as_slice(), Ok(())), "{size}");
+            assert_eq!(
+                (whole.as_slice(), result),
+                (messages.map(<[u8]>::to_vec).as_slice(), Ok(())),
+                "{size}"
+            );
             assert_eq!((partial.bytes.len(), partial.since()), (0, None), "{size}");
         }
     }

@@ -52,8 +52,8 @@ pub(crate) enum CloseReason {
     Handshake,
     /// No whole message, or only the half of one, in the time that there is for it.
     Slow,
-    /// No allocation and no message for too long.
-    Idle,
+    /// No allocation for too long.
+    Unused,
     /// Neither STUN nor ChannelData.
     NotTurn,
     /// A long message without an allocation.
@@ -69,7 +69,7 @@ impl CloseReason {
         Self::Client,
         Self::Handshake,
         Self::Slow,
-        Self::Idle,
+        Self::Unused,
         Self::NotTurn,
         Self::TooLong,
         Self::NotReading,
@@ -81,7 +81,7 @@ impl CloseReason {
             Self::Client => "client",
             Self::Handshake => "handshake",
             Self::Slow => "slow",
-            Self::Idle => "idle",
+            Self::Unused => "unused",
             Self::NotTurn => "not_turn",
             Self::TooLong => "too_long",
             Self::NotReading => "not_reading",
@@ -231,9 +231,9 @@ impl Streams {
             (self.slots.len() - 1) as u32
         });
         let token = Token(self.tokens.1 + index as usize);
-        let registered = socket
-            .set_nodelay(true)
-            .and_then(|()| self.registry.register(&mut socket, token, Interest::READABLE | Interest::WRITABLE));
+        let registered = socket.set_nodelay(true).and_then(|()| {
+            self.registry.register(&mut socket, token, Interest::READABLE | Interest::WRITABLE)
+        });
         if registered.is_err() {
             // The client has gone already, or epoll is out of memory.
             self.free.push(index);
@@ -274,7 +274,11 @@ impl Streams {
 
     /// Reads into `buffer`: the connection's path, its half message, how many bytes there are and whether there may be
     /// more. The half message is lent until [`Self::handled`].
-    pub(crate) fn read(&mut self, index: u32, buffer: &mut [u8]) -> Option<(ClientPath, Partial, usize, bool)> {
+    pub(crate) fn read(
+        &mut self,
+        index: u32,
+        buffer: &mut [u8],
+    ) -> Option<(ClientPath, Partial, usize, bool)> {
         let connection = self.live(index)?;
         let received = connection.read(buffer);
         let wants_write = connection.wants_write();
@@ -295,12 +299,10 @@ impl Streams {
     }
 
     /// Gives back what [`Self::read`] lent; `messages` were whole.
-    pub(crate) fn handled(&mut self, index: u32, partial: Partial, messages: usize, now: Instant) {
+    pub(crate) fn handled(&mut self, index: u32, partial: Partial, messages: usize) {
         if let Some(connection) = self.live(index) {
             connection.partial = partial;
-            if messages > 0 {
-                connection.last_message = Some(now);
-            }
+            connection.has_spoken |= messages > 0;
         }
     }
 
@@ -383,12 +385,9 @@ impl Streams {
     /// Marks those that have overrun a deadline, and accepts those who waited for a descriptor. Once a tick: it looks at
     /// every connection.
     pub(crate) fn sweep(&mut self, now: Instant, has_allocation: impl Fn(&ClientPath) -> bool) {
-        let (message_deadline, idle) = (self.limits.message_deadline, self.limits.idle);
         for index in 0..self.slots.len() as u32 {
-            let overdue = self
-                .live(index)
-                .and_then(|connection| connection.overdue(now, message_deadline, idle, &has_allocation));
-            if let Some(reason) = overdue {
+            let Some(connection) = self.slots[index as usize].connection.as_deref_mut() else { continue };
+            if let Some(reason) = connection.overdue(now, &self.limits, &has_allocation) {
                 self.end(index, reason);
             }
         }
