@@ -14,7 +14,7 @@ use crate::servers::Server;
 
 /// Allocations that take turns: no single one comes near a limit of packets a second, and caches see a server that is used
 /// by some.
-const FLOWS: usize = 64;
+const FLOWS: usize = 256;
 const CHANNEL: u16 = 0x4000;
 /// Permissions last 300 s (RFC 8656 §9): a rig is done with well before.
 const LASTS: Duration = Duration::from_secs(270);
@@ -45,8 +45,35 @@ impl Framing {
 pub(crate) struct Shape {
     pub(crate) framing: Framing,
     pub(crate) payload_bytes: usize,
-    /// Packets to one destination back to back, before anybody answers.
+    pub(crate) flight: Flight,
+}
+
+/// What is under way at a time; the next is sent when all of it has arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Flight {
+    /// Allocations that packets go through; divides [`FLOWS`].
+    pub(crate) flows: usize,
+    /// Packets of each of them, back to back.
     pub(crate) run: usize,
+}
+
+impl Flight {
+    pub(crate) const ALL: [Self; 3] = [
+        // Voices: no two packets in a row have the same destination.
+        Self { flows: FLOWS, run: 1 },
+        // Pictures: what browsers send back to back.
+        Self { flows: 16, run: 16 },
+        // A server that sleeps whenever a packet comes.
+        Self { flows: 1, run: 1 },
+    ];
+
+    pub(crate) fn name(self) -> String {
+        match (self.flows, self.run) {
+            (1, _) => "each awaited".to_owned(),
+            (flows, 1) => format!("one by one of {flows} flows"),
+            (_, run) => format!("in runs of {run}"),
+        }
+    }
 }
 
 /// One allocation with its client and its peer.
@@ -76,21 +103,40 @@ impl Rig {
         Ok(Self { server: server.address(), flows, batch: RecvBatch::new(), opened: Instant::now() })
     }
 
-    /// Sends runs there and back through all flows in turn until `packets` were relayed, and gives their number.
-    pub(crate) fn relay(&mut self, shape: Shape, packets: usize) -> Result<usize> {
+    /// Sends flights there and back through all flows in turn until `packets` were relayed, and gives their number.
+    ///
+    /// The server stands still while a flight of many is sent, so that it has a backlog as a busy one has, and what is
+    /// measured is not how often it fell asleep because its client was slow.
+    pub(crate) fn relay(&mut self, server: &Server, shape: Shape, packets: usize) -> Result<usize> {
         ensure!(self.opened.elapsed() < LASTS, "permissions have expired: fewer rounds or packets");
+        let Flight { flows, run } = shape.flight;
         let payload = vec![0xA5; shape.payload_bytes];
-        let back: Vec<u8> = payload.repeat(shape.run);
-        let runs = packets.div_ceil(2 * shape.run);
-        for n in 0..runs {
-            let flow = &mut self.flows[n % FLOWS];
-            let there = wrapped(&payload, shape, flow.peer.local_addr());
-            send(&mut flow.client, self.server, &there, shape.run)?;
-            receive(&mut flow.peer, &mut self.batch, shape.run, shape.payload_bytes)?;
-            send(&mut flow.peer, flow.relayed, &back, shape.run)?;
-            receive(&mut flow.client, &mut self.batch, shape.run, there.len() / shape.run)?;
+        let back: Vec<u8> = payload.repeat(run);
+        let there: Vec<Vec<u8>> =
+            self.flows.iter().map(|flow| wrapped(&payload, shape, flow.peer.local_addr())).collect();
+        let flights = packets.div_ceil(2 * flows * run);
+        for n in 0..flights {
+            let first = n * flows % FLOWS;
+            let here = &mut self.flows[first..first + flows];
+            let there = &there[first..first + flows];
+            let pause = (flows > 1).then(|| server.pause()).transpose()?;
+            for (flow, there) in here.iter_mut().zip(there) {
+                send(&mut flow.client, self.server, there, run)?;
+            }
+            drop(pause);
+            for flow in here.iter_mut() {
+                receive(&mut flow.peer, &mut self.batch, run, shape.payload_bytes)?;
+            }
+            let pause = (flows > 1).then(|| server.pause()).transpose()?;
+            for flow in here.iter_mut() {
+                send(&mut flow.peer, flow.relayed, &back, run)?;
+            }
+            drop(pause);
+            for (flow, there) in here.iter_mut().zip(there) {
+                receive(&mut flow.client, &mut self.batch, run, there.len() / run)?;
+            }
         }
-        Ok(2 * runs * shape.run)
+        Ok(2 * flights * flows * run)
     }
 }
 
@@ -135,7 +181,7 @@ fn wrapped(payload: &[u8], shape: Shape, peer: SocketAddr) -> Vec<u8> {
                 .finish();
         }
     }
-    one.repeat(shape.run)
+    one.repeat(shape.flight.run)
 }
 
 fn send(socket: &mut UdpSocket, dst: SocketAddr, bytes: &[u8], run: usize) -> Result<()> {

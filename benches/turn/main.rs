@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::load::{Framing, Rig, Shape};
+use crate::load::{Flight, Framing, Rig, Shape};
 use crate::memory::Allocations;
 use crate::servers::{Kind, Server};
 
@@ -27,8 +27,6 @@ cargo bench --bench turn -- [--rounds N] [--packets N] [--relay-only] [--save]
 
 TRUNKLINE_BINARY names another binary than the one that Cargo has built.";
 
-/// Packets that come one after another, each once the last has arrived; or that a browser sends back to back.
-const RUNS: [usize; 2] = [1, 16];
 /// Opus, and video.
 const PAYLOAD_BYTES: [usize; 2] = [160, 1_200];
 
@@ -108,14 +106,14 @@ fn relaying(framing: Framing, arguments: &Arguments) -> Result<Vec<Cost>> {
     }
     let mut costs = Vec::new();
     for payload_bytes in PAYLOAD_BYTES {
-        for run in RUNS {
-            let shape = Shape { framing, payload_bytes, run };
+        for flight in Flight::ALL {
+            let shape = Shape { framing, payload_bytes, flight };
             let mut cost = Cost { shape, ours: vec![], theirs: vec![] };
             // The first round warms the caches.
             for round in 0..=arguments.rounds {
                 for (rig, server) in &mut pair {
                     let before = server.cpu_ns()?;
-                    let packets = rig.relay(shape, arguments.packets)?;
+                    let packets = rig.relay(server, shape, arguments.packets)?;
                     let spent = (server.cpu_ns()? - before) as f64 / packets as f64;
                     match server.kind() {
                         _ if round == 0 => {}

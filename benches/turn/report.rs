@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use anyhow::{Context as _, Result};
 
+use crate::load::Shape;
 use crate::memory::{self, Allocations};
 use crate::{Cost, median};
 
@@ -33,17 +34,18 @@ pub(crate) fn tables(
          {cores} cores, load {busy:.1}, {}.\n\n",
         &today[..10]
     );
-    let _ = writeln!(text, "| CPU ns a relayed packet | Trunkline | {version} | ratio |\n|---|---|---|---|");
+    let _ = writeln!(
+        text,
+        "| CPU ns a relayed packet | Trunkline | coturn {version} | ratio |\n|---|---|---|---|"
+    );
     for cost in costs {
-        let run = match cost.shape.run {
-            1 => "one by one".to_owned(),
-            run => format!("in runs of {run}"),
-        };
-        let name = format!("{}, {} B, {run}", cost.shape.framing.name(), cost.shape.payload_bytes);
+        let Shape { framing, payload_bytes, flight } = cost.shape;
+        let name = format!("{}, {payload_bytes} B, {}", framing.name(), flight.name());
         text += &row(&name, &cost.ours, &cost.theirs, 0);
     }
     if !allocations.is_empty() {
-        let _ = writeln!(text, "\n| An allocation | Trunkline | {version} | ratio |\n|---|---|---|---|");
+        let _ =
+            writeln!(text, "\n| An allocation | Trunkline | coturn {version} | ratio |\n|---|---|---|---|");
     }
     for Allocations { count, ours, theirs } in allocations {
         let kb = |costs: &[memory::Cost]| costs.iter().map(|cost| cost.bytes / 1e3).collect::<Vec<_>>();

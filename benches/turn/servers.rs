@@ -7,6 +7,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use trunkline_turn::Secret;
 use trunkline_turn_client::{Client, Link, LongTerm};
 
@@ -57,7 +59,15 @@ fn ours(port: u16, dir: &std::path::Path) -> Result<Command> {
 fn coturn(port: u16, dir: &std::path::Path) -> Command {
     let mut command = Command::new("turnserver");
     command
-        .args(["-n", "--no-cli", "--no-tls", "--no-dtls", "--allow-loopback-peers", "--no-stdout-log"])
+        .args([
+            "-n",
+            "--no-cli",
+            "--no-tls",
+            "--no-dtls",
+            "--allow-loopback-peers",
+            "--no-stdout-log",
+            "--no-software-attribute",
+        ])
         .args(["--log-file", "/dev/null", "--realm", "bench", "--use-auth-secret"])
         .args(["--static-auth-secret", SECRET])
         .args(["--listening-ip", &SERVER_IP.to_string(), "--relay-ip", &SERVER_IP.to_string()])
@@ -132,6 +142,13 @@ impl Server {
         LongTerm { username: made.username, password: made.password }
     }
 
+    /// Stops it until the guard is dropped.
+    pub(crate) fn pause(&self) -> Result<Pause> {
+        let process = Pid::from_raw(i32::try_from(self.child.id())?);
+        kill(process, Signal::SIGSTOP)?;
+        Ok(Pause(process))
+    }
+
     /// CPU time of all its threads. None of them has ended: neither server ends threads while it serves.
     pub(crate) fn cpu_ns(&self) -> Result<u64> {
         let mut total = 0;
@@ -151,6 +168,15 @@ impl Server {
         let bytes = kb.context("no Pss in smaps_rollup")? * 1024;
         ensure!(bytes > 0, "no memory");
         Ok(bytes)
+    }
+}
+
+/// A server that stands still.
+pub(crate) struct Pause(Pid);
+
+impl Drop for Pause {
+    fn drop(&mut self) {
+        let _ = kill(self.0, Signal::SIGCONT);
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
+use trunkline_stun::{FRAME_PREFIX, frame_len};
 
 /// The ALPN name of TURN over TLS (RFC 7443 §2), for [`ClientConfig::alpn_protocols`].
 pub const TLS_ALPN: &[u8] = b"stun.turn";
@@ -153,13 +154,13 @@ impl<S: Read + Write> Framed<S> {
 
     fn receive(&mut self, tcp: fn(&S) -> &TcpStream, deadline: Instant) -> io::Result<Vec<u8>> {
         loop {
-            if let Some(length) = frame_len(&self.arrived)?
+            if let Some(length) = whole_len(&self.arrived)?
                 && length <= self.arrived.len()
             {
                 return Ok(self.arrived.drain(..length).collect());
             }
             tcp(&self.stream).set_read_timeout(Some(left(deadline)?))?;
-            // One message is shorter than 64 KiB + 20 by its length field, so this stays bounded.
+            // Stays below `trunkline_stun::FRAME_MAX` and what one read adds.
             let mut some = [0; 4096];
             match self.stream.read(&mut some) {
                 Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
@@ -172,14 +173,9 @@ impl<S: Read + Write> Framed<S> {
 }
 
 /// How long the message that begins with `bytes` is, with its padding; `None` until four of them are there.
-fn frame_len(bytes: &[u8]) -> io::Result<Option<usize>> {
-    let Some(&[first, _, high, low]) = bytes.first_chunk::<4>() else { return Ok(None) };
-    let length = usize::from(u16::from_be_bytes([high, low]));
-    match first >> 6 {
-        0 => Ok(Some(20 + length)),
-        1 => Ok(Some((4 + length).next_multiple_of(4))),
-        _ => Err(ErrorKind::InvalidData.into()),
-    }
+fn whole_len(bytes: &[u8]) -> io::Result<Option<usize>> {
+    let Some(prefix) = bytes.first_chunk::<FRAME_PREFIX>() else { return Ok(None) };
+    frame_len(*prefix).map(Some).ok_or_else(|| ErrorKind::InvalidData.into())
 }
 
 fn dial(server: SocketAddr, patience: Duration) -> io::Result<TcpStream> {
@@ -205,12 +201,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn frames_end_where_their_headers_say() {
-        assert_eq!(frame_len(&[0, 1, 0]).unwrap(), None);
-        assert_eq!(frame_len(&[0, 1, 0, 8, 0x21]).unwrap(), Some(28));
-        assert_eq!(frame_len(&[0x40, 0, 0, 5]).unwrap(), Some(12));
-        assert_eq!(frame_len(&[0x40, 0, 0xFF, 0xFF]).unwrap(), Some(65_540));
-        assert_eq!(frame_len(b"HTTP/1.1").unwrap(), Some((4 + 0x5450_usize).next_multiple_of(4)));
-        assert_eq!(frame_len(&[0x80, 0, 0, 5]).unwrap_err().kind(), ErrorKind::InvalidData);
+    fn nothing_is_known_of_a_message_before_its_length_is_there() {
+        assert_eq!(whole_len(&[0, 1, 0]).unwrap(), None);
+        assert_eq!(whole_len(&[0, 1, 0, 8, 0x21]).unwrap(), Some(28));
+        assert_eq!(whole_len(b"\x16\x03\x01\x02").unwrap_err().kind(), ErrorKind::InvalidData);
     }
 }
