@@ -34,6 +34,7 @@ impl Probe<'_> {
         self.policy(&mut client);
         self.relay(&mut client, relayed, mapped.ip());
         self.other_family(relayed);
+        self.sha_256();
         match client.refresh(0).and_then(Response::accepted) {
             Ok(_) => self.ok("release", "Refresh with lifetime 0 ended the allocation"),
             Err(failure) => self.failed("release", failure.to_string(), ""),
@@ -208,6 +209,28 @@ impl Probe<'_> {
                 );
             }
             Err(failure) => self.failed("family", format!("{name}: {failure}"), ""),
+        }
+    }
+}
+
+impl Probe<'_> {
+    /// What is offered must work: clients that know it must choose it (RFC 8489 §9.2.5).
+    fn sha_256(&mut self) {
+        if !self.sha_256 {
+            return;
+        }
+        let opened = self.connect_again().map_err(Failure::from).and_then(|link| {
+            let mut client = Client::new(link, self.ask.credentials.clone());
+            client.set_patience(self.ask.patience);
+            client.choose_sha_256();
+            let answer = client.allocate(None)?.accepted()?;
+            let _ = client.refresh(0);
+            Ok(answer.proven == Some(true))
+        });
+        match opened {
+            Ok(true) => self.ok("sha-256", "opens an allocation too, and signs the answer"),
+            Ok(false) => self.failed("sha-256", "the answer is not signed with it", ""),
+            Err(failure) => self.failed("sha-256", failure.to_string(), ""),
         }
     }
 }

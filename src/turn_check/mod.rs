@@ -39,6 +39,7 @@ What is checked, in this order, for each URI and for each address family that it
   relay        packets go there and back, as indications and as ChannelData: between two allocations, or, where the relay
                refuses itself as a peer, between an allocation and this machine
   family       whether the other address family can be relayed too (for information)
+  sha-256      a credential opens an allocation by SHA-256 too, where that is offered
 
 Credentials, one of:
   --secret-file FILE, --secret TEXT    the secret that signaling and relays share (turn.secrets): a credential is minted

@@ -15,14 +15,11 @@ use super::tls;
 /// Fewer days left of a certificate than this are worth a word; Let's Encrypt renews at thirty.
 const DAYS_LEFT_MIN: i64 = 14;
 
-/// SHA-256 among PASSWORD-ALGORITHMS (RFC 8489 §18.5).
-const SHA_256: [u8; 2] = [0, 2];
-
 /// Everything about one URI.
 pub(super) fn server(ask: &Ask, uri: &TurnUri) -> Server {
     let mut checks = Vec::new();
     for address in resolve(uri, &mut checks) {
-        Probe { ask, uri, address, checks: &mut checks }.run();
+        Probe { ask, uri, address, sha_256: false, checks: &mut checks }.run();
     }
     Server { uri: uri.to_string(), checks }
 }
@@ -61,6 +58,8 @@ pub(super) struct Probe<'a> {
     pub(super) ask: &'a Ask,
     pub(super) uri: &'a TurnUri,
     pub(super) address: SocketAddr,
+    /// Whether it was offered.
+    pub(super) sha_256: bool,
     pub(super) checks: &'a mut Vec<Check>,
 }
 
@@ -263,8 +262,8 @@ impl Probe<'_> {
         match (answer.code(), message.attribute(attr::REALM), message.attribute(attr::NONCE)) {
             (401, Some(realm), Some(nonce)) => {
                 let features = if nonce.starts_with(b"obMatJos2") { "with" } else { "without" };
-                let sha = message.attribute(attr::PASSWORD_ALGORITHMS).is_some_and(offers_sha_256);
-                let sha = if sha { "offered" } else { "not offered" };
+                self.sha_256 = answer.offers_sha_256();
+                let sha = if self.sha_256 { "offered" } else { "not offered" };
                 let realm = shown(realm);
                 self.ok(
                     "challenge",
@@ -313,18 +312,6 @@ impl Probe<'_> {
     }
 }
 
-/// Whether PASSWORD-ALGORITHMS (RFC 8489 §14.11) names SHA-256.
-fn offers_sha_256(mut list: &[u8]) -> bool {
-    while let Some((entry, rest)) = list.split_first_chunk::<4>() {
-        if entry[..2] == SHA_256 {
-            return true;
-        }
-        let parameters = usize::from(u16::from_be_bytes([entry[2], entry[3]])).next_multiple_of(4);
-        list = rest.get(parameters..).unwrap_or_default();
-    }
-    false
-}
-
 /// Whether one of this machine's interfaces has that address.
 fn is_ours(ip: IpAddr) -> bool {
     std::net::UdpSocket::bind((ip, 0)).is_ok()
@@ -338,16 +325,6 @@ pub(super) fn shown(text: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sha_256_is_found_behind_other_algorithms() {
-        assert!(offers_sha_256(&[0, 2, 0, 0]));
-        assert!(offers_sha_256(&[0, 1, 0, 0, 0, 2, 0, 0]));
-        assert!(offers_sha_256(&[0, 9, 0, 3, 1, 2, 3, 0, 0, 2, 0, 0]));
-        assert!(!offers_sha_256(&[0, 1, 0, 0]));
-        assert!(!offers_sha_256(&[0, 9, 0xFF, 0xFF, 0, 2, 0, 0]));
-        assert!(!offers_sha_256(&[0, 2, 0]));
-    }
 
     #[test]
     fn a_strangers_text_moves_no_cursor() {

@@ -146,7 +146,7 @@ fn tls_tells_a_certificate_that_is_trusted_from_one_that_is_not() {
         let uris = vec![format!("turns:{listening}").parse().unwrap()];
         Ask { uris, ca, ..ask(&turn, Some(SECRET)) }.check()
     };
-    let trusted = with(Some(files.certificate.clone()));
+    let trusted = with(Some(files.certificate));
     assert!(trusted.is_ok(), "{trusted}");
     assert_eq!(only(&trusted, "certificate").outcome, Outcome::Ok);
     assert_eq!(only(&trusted, "alpn").says, "stun.turn");

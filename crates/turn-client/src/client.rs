@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use trunkline_stun::{
-    AddressFamily, ChannelData, Class, IntegrityKey, Message, MessageWriter, Method, PacketKind,
-    TransactionId, attr, classify,
+    AddressFamily, ChannelData, Class, Integrity, IntegrityKey, Message, MessageWriter, Method, PacketKind,
+    PasswordAlgorithm, TransactionId, attr, classify,
 };
 
 use crate::Link;
@@ -70,6 +70,8 @@ impl From<io::Error> for Failure {
 struct Challenge {
     realm: Vec<u8>,
     nonce: Vec<u8>,
+    /// PASSWORD-ALGORITHMS as it was sent, to be given back, if SHA-256 was chosen from it.
+    algorithms: Option<Vec<u8>>,
     key: IntegrityKey,
 }
 
@@ -133,6 +135,12 @@ impl Response {
         }
     }
 
+    /// Whether a challenge offers SHA-256.
+    #[must_use]
+    pub fn offers_sha_256(&self) -> bool {
+        self.message().attribute(attr::PASSWORD_ALGORITHMS).is_some_and(offers_sha_256)
+    }
+
     /// XOR-RELAYED-ADDRESS.
     ///
     /// # Errors
@@ -159,6 +167,7 @@ pub struct Client {
     challenge: Option<Challenge>,
     waiting: VecDeque<Relayed>,
     patience: Duration,
+    sha_256: bool,
 }
 
 /// Adds a request's attributes.
@@ -169,7 +178,7 @@ impl Client {
     #[must_use]
     pub fn new(link: Link, credentials: Option<LongTerm>) -> Self {
         let (challenge, waiting) = (None, VecDeque::new());
-        Self { link, credentials, challenge, waiting, patience: Duration::from_secs(4) }
+        Self { link, credentials, challenge, waiting, patience: Duration::from_secs(4), sha_256: false }
     }
 
     /// How long an answer may take, retransmissions included. Four seconds unless set.
@@ -180,6 +189,12 @@ impl Client {
     /// From now on requests are signed, once the server has asked for it.
     pub fn set_credentials(&mut self, credentials: Option<LongTerm>) {
         (self.credentials, self.challenge) = (credentials, None);
+    }
+
+    /// From now on SHA-256 is chosen where it is offered (RFC 8489 §9.2.5), and MD5 with HMAC-SHA1 elsewhere. Without
+    /// this it is the latter everywhere, as browsers do it.
+    pub fn choose_sha_256(&mut self) {
+        (self.sha_256, self.challenge) = (true, None);
     }
 
     /// What it speaks over.
@@ -276,8 +291,15 @@ impl Client {
             (None, Some(known)) => known.realm.clone(),
             (None, None) => return Err(Failure::Malformed("has no REALM")),
         };
-        let key = IntegrityKey::long_term(username.as_bytes(), &realm, password.as_bytes());
-        self.challenge = Some(Challenge { realm, nonce, key });
+        let algorithms = message.attribute(attr::PASSWORD_ALGORITHMS);
+        let algorithms = algorithms.filter(|list| self.sha_256 && offers_sha_256(list)).map(<[u8]>::to_vec);
+        let (algorithm, integrity) = match algorithms {
+            Some(_) => (PasswordAlgorithm::Sha256, Integrity::Sha256),
+            None => (PasswordAlgorithm::Md5, Integrity::Sha1),
+        };
+        let (name, password) = (username.as_bytes(), password.as_bytes());
+        let key = IntegrityKey::long_term_with(algorithm, integrity, name, &realm, password);
+        self.challenge = Some(Challenge { realm, nonce, algorithms, key });
         Ok(true)
     }
 
@@ -293,12 +315,17 @@ impl Client {
         let mut request = Vec::new();
         let mut writer = attributes(MessageWriter::new(&mut request, Class::Request, method, &id));
         let challenge = self.challenge.as_ref().filter(|_| sign);
-        if let (Some(Challenge { realm, nonce, key }), Some(credentials)) = (challenge, &self.credentials) {
+        if let (Some(challenge), Some(credentials)) = (challenge, &self.credentials) {
             writer = writer
                 .attribute(attr::USERNAME, credentials.username.as_bytes())
-                .attribute(attr::REALM, realm)
-                .attribute(attr::NONCE, nonce)
-                .integrity(key);
+                .attribute(attr::REALM, &challenge.realm)
+                .attribute(attr::NONCE, &challenge.nonce);
+            if let Some(algorithms) = &challenge.algorithms {
+                writer = writer
+                    .attribute(attr::PASSWORD_ALGORITHMS, algorithms)
+                    .attribute(attr::PASSWORD_ALGORITHM, &PasswordAlgorithm::Sha256.value());
+            }
+            writer = writer.integrity(&challenge.key);
         }
         writer.fingerprint().finish();
         let end = Instant::now() + self.patience;
@@ -385,6 +412,18 @@ impl std::fmt::Debug for Client {
     }
 }
 
+/// Whether PASSWORD-ALGORITHMS (RFC 8489 §14.11) names SHA-256.
+pub(crate) fn offers_sha_256(mut list: &[u8]) -> bool {
+    while let Some((entry, rest)) = list.split_first_chunk::<4>() {
+        if *entry == PasswordAlgorithm::Sha256.value() {
+            return true;
+        }
+        let parameters = usize::from(u16::from_be_bytes([entry[2], entry[3]])).next_multiple_of(4);
+        list = rest.get(parameters..).unwrap_or_default();
+    }
+    false
+}
+
 /// A whole Send indication.
 fn send_indication(peer: SocketAddr, payload: &[u8]) -> Vec<u8> {
     let mut message = Vec::with_capacity(payload.len() + 64);
@@ -408,4 +447,19 @@ fn relayed(data: &[u8]) -> Option<Relayed> {
     }
     let source = Source::Peer(message.xor_address(attr::XOR_PEER_ADDRESS)?);
     Some(Relayed { source, payload: message.attribute(attr::DATA)?.to_vec() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sha_256_is_found_behind_other_algorithms() {
+        assert!(offers_sha_256(&[0, 2, 0, 0]));
+        assert!(offers_sha_256(&[0, 1, 0, 0, 0, 2, 0, 0]));
+        assert!(offers_sha_256(&[0, 9, 0, 3, 1, 2, 3, 0, 0, 2, 0, 0]));
+        assert!(!offers_sha_256(&[0, 1, 0, 0]));
+        assert!(!offers_sha_256(&[0, 9, 0xFF, 0xFF, 0, 2, 0, 0]));
+        assert!(!offers_sha_256(&[0, 2, 0]));
+    }
 }
