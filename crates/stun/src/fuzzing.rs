@@ -31,7 +31,10 @@ pub fn codec(data: &[u8]) {
     }
     let length = writer.integrity(&key).fingerprint().finish();
     let Ok(again) = Message::parse(&out[4..]) else { panic!("what was written does not parse") };
-    assert_eq!((again.class(), again.method(), again.transaction_id()), (message.class(), message.method(), id));
+    assert_eq!(
+        (again.class(), again.method(), again.transaction_id()),
+        (message.class(), message.method(), id)
+    );
     // The longest message leaves no room for the attributes that were added.
     if length < 65_000 {
         assert!(again.attributes().eq(message.attributes()));

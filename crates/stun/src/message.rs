@@ -262,7 +262,9 @@ impl<'a> Message<'a> {
         };
         let Some((offset, tag)) = found else { return false };
         // The HMAC covers a header whose length ends with that attribute, whatever follows it.
-        let Ok(length) = u16::try_from(offset + 4 + key.integrity().length() - HEADER_LEN) else { return false };
+        let Ok(length) = u16::try_from(offset + 4 + key.integrity().length() - HEADER_LEN) else {
+            return false;
+        };
         let [high, low] = length.to_be_bytes();
         key.verify(&[&[self.data[0], self.data[1], high, low], &self.data[4..offset]], tag)
     }

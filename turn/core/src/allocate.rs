@@ -101,8 +101,7 @@ impl TurnServer {
         };
         let allocation =
             Allocation::new(path, sender.username, sender.user_at, sender.password, relays, origin, now);
-        let (index, generation) =
-            self.allocations.insert(allocation).ok_or(Refusal::InsufficientCapacity)?;
+        let (index, generation) = self.allocations.insert(allocation).ok_or(Refusal::InsufficientCapacity)?;
         self.paths.insert(path, index);
         self.stats.allocations += 1;
         self.stats.allocations_created += 1;
@@ -122,9 +121,7 @@ impl TurnServer {
         for family in families {
             let port = match self.config.relay(*family) {
                 None => Err(Refusal::FamilyNotSupported),
-                Some(_) => {
-                    self.ports.take(*family, kind, &mut self.rng).ok_or(Refusal::InsufficientCapacity)
-                }
+                Some(_) => self.ports.take(*family, kind, &mut self.rng).ok_or(Refusal::InsufficientCapacity),
             };
             match port {
                 Ok(port) => chosen.ports[place(*family)] = Some((port, kind)),
@@ -160,7 +157,9 @@ impl TurnServer {
         else {
             return;
         };
-        let Some(relay) = allocation.relays[place(family)].as_mut().filter(|relay| !relay.open) else { return };
+        let Some(relay) = allocation.relays[place(family)].as_mut().filter(|relay| !relay.open) else {
+            return;
+        };
         if bound {
             relay.open = true;
         } else {
@@ -298,9 +297,7 @@ impl Wanted {
             Some(_) => return Err(Refusal::BadRequest),
         };
         let relays = match (token, additional) {
-            (Some(token), _) => {
-                WantedRelays::Reserved(token.try_into().map_err(|_| Refusal::BadRequest)?)
-            }
+            (Some(token), _) => WantedRelays::Reserved(token.try_into().map_err(|_| Refusal::BadRequest)?),
             // One token cannot stand for a port of each family; and IPv4 is what a client gets anyway.
             (None, Some(_)) if kind == PortKind::EvenWithNext => return Err(Refusal::BadRequest),
             (None, Some(AddressFamily::V4)) => return Err(Refusal::BadRequest),

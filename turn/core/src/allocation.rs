@@ -196,10 +196,8 @@ impl Allocation {
         if self.permissions.len() + new > judge.limits.permissions {
             return Err(BindError::Full);
         }
-        self.new_peers = judge
-            .new_peers
-            .take(self.new_peers, new as u64, judge.nanos)
-            .ok_or(BindError::TooFast)?;
+        self.new_peers =
+            judge.new_peers.take(self.new_peers, new as u64, judge.nanos).ok_or(BindError::TooFast)?;
         let expires = judge.now + judge.limits.permission_lifetime;
         for ip in ips {
             let given = Permission { ip: *ip, expires, version: judge.version, denied: false };

@@ -6,9 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use trunkline_stun::{Message, Method, PasswordAlgorithm, TransactionId, attr};
 
-use crate::harness::{
-    Client, Harness, addr, config, forwarded, lifetime_attr, peer_attr, udp,
-};
+use crate::harness::{Client, Harness, addr, config, forwarded, lifetime_attr, peer_attr, udp};
 use crate::{Config, Destination, Handled, Input, Output, PeerPolicy};
 
 /// Operations of one sequence at most: enough to fill every table and empty it again.
@@ -123,7 +121,8 @@ impl Run {
                 client.request(&mut self.harness, Method::REFRESH, &attributes);
             }
             4 => {
-                let peers: Vec<_> = bytes.take(usize::from(operation / 64)).iter().map(|n| peer(*n)).collect();
+                let peers: Vec<_> =
+                    bytes.take(usize::from(operation / 64)).iter().map(|n| peer(*n)).collect();
                 client.permit(&mut self.harness, &peers);
             }
             5 | 6 => {
@@ -136,7 +135,8 @@ impl Run {
                 assert!(sent.is_none() || n % 8 >= 2, "a packet to a denied peer");
             }
             8 => {
-                let mut data = trunkline_stun::ChannelData::header(0x4000 + u16::from(bytes.u8() % 8), 4).to_vec();
+                let mut data =
+                    trunkline_stun::ChannelData::header(0x4000 + u16::from(bytes.u8() % 8), 4).to_vec();
                 data.extend_from_slice(&[7; 4]);
                 self.give(Input::Client { path: client.path, data: &data }, &data);
             }

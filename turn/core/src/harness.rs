@@ -292,7 +292,12 @@ impl Client {
         out
     }
 
-    pub(crate) fn request(&self, harness: &mut Harness, method: Method, attributes: Attributes<'_>) -> Answer {
+    pub(crate) fn request(
+        &self,
+        harness: &mut Harness,
+        method: Method,
+        attributes: Attributes<'_>,
+    ) -> Answer {
         let id = harness.transaction();
         let data = self.build(id, method, attributes);
         let answer = harness.client(self.path, &data).expect("a request is answered");
@@ -376,7 +381,12 @@ pub(crate) fn forwarded(handled: Handled, data: &[u8]) -> Option<(Destination, V
 }
 
 /// A packet from a peer: what the client receives, if it does.
-pub(crate) fn from_peer(harness: &mut Harness, relayed: SocketAddr, peer: SocketAddr, data: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn from_peer(
+    harness: &mut Harness,
+    relayed: SocketAddr,
+    peer: SocketAddr,
+    data: &[u8],
+) -> Option<Vec<u8>> {
     let relay = harness.relay_of(relayed);
     let Handled::Forward(forward) = harness.input(Input::Peer { relay, from: peer, data }) else {
         return None;

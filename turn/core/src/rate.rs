@@ -57,10 +57,8 @@ impl RelayPace {
 
     /// Takes one packet of that many bytes, or nothing if it does not fit.
     pub(crate) fn admit(&self, buckets: &mut RelayBuckets, bytes: usize, now: u64) -> bool {
-        let taken = (
-            self.packets.take(buckets.packets, 1, now),
-            self.bytes.take(buckets.bytes, bytes as u64, now),
-        );
+        let taken =
+            (self.packets.take(buckets.packets, 1, now), self.bytes.take(buckets.bytes, bytes as u64, now));
         let (Some(packets), Some(bytes)) = taken else { return false };
         *buckets = RelayBuckets { packets, bytes };
         true
@@ -89,7 +87,11 @@ mod tests {
         let pace = RelayPace::new(10, u64::MAX);
         let mut buckets = RelayBuckets::default();
         let mut burst = |now| (0..100).filter(|_| pace.admit(&mut buckets, 1, now)).count();
-        assert_eq!([burst(0), burst(SECOND / 2), burst(10 * SECOND)], [10, 5, 10], "never more than it holds");
+        assert_eq!(
+            [burst(0), burst(SECOND / 2), burst(10 * SECOND)],
+            [10, 5, 10],
+            "never more than it holds"
+        );
     }
 
     #[test]

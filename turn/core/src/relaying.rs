@@ -12,9 +12,7 @@ use trunkline_stun::{
 
 use crate::allocation::Access;
 use crate::server::TurnServer;
-use crate::{
-    ClientPath, Destination, DropReason, Forward, Handled, RelayHeader, RelayId, Throttle,
-};
+use crate::{ClientPath, Destination, DropReason, Forward, Handled, RelayHeader, RelayId, Throttle};
 
 /// The longest payload of an IPv4 datagram; a stream's message can be longer, and would not leave.
 const UDP_PAYLOAD_MAX: usize = 65_535 - 20 - 8;

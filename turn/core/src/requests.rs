@@ -107,7 +107,8 @@ impl TurnServer {
             return refuse(Refusal::Unauthorized);
         }
         let username = message.attribute(attr::USERNAME);
-        let (Some(realm), Some(nonce)) = (message.attribute(attr::REALM), message.attribute(attr::NONCE)) else {
+        let (Some(realm), Some(nonce)) = (message.attribute(attr::REALM), message.attribute(attr::NONCE))
+        else {
             return refuse(Refusal::BadRequest);
         };
         if username.is_none() && message.attribute(attr::USERHASH).is_none() {
@@ -173,8 +174,7 @@ impl TurnServer {
         let index = sender.allocation.ok_or(Refusal::AllocationMismatch)?;
         let lifetime = lifetime(message)?;
         let only = requested_family(message, attr::REQUESTED_ADDRESS_FAMILY)?;
-        let (generation, allocation) =
-            self.allocations.entry(index).ok_or(Refusal::AllocationMismatch)?;
+        let (generation, allocation) = self.allocations.entry(index).ok_or(Refusal::AllocationMismatch)?;
         if only.is_some_and(|family| allocation.relay(family).is_none()) {
             return Err(Refusal::PeerFamilyMismatch);
         }

@@ -232,9 +232,9 @@ impl TurnServer {
     /// The next thing to do. Call until it is [`Output::Timeout`].
     pub fn poll_output(&mut self) -> Output<'_> {
         let (wheel, ports) = (&self.wheel, &self.ports);
-        self.outbox.pop().unwrap_or_else(|| {
-            Output::Timeout([wheel.next(), ports.next_end()].into_iter().flatten().min())
-        })
+        self.outbox
+            .pop()
+            .unwrap_or_else(|| Output::Timeout([wheel.next(), ports.next_end()].into_iter().flatten().min()))
     }
 
     fn message(&mut self, path: ClientPath, data: &[u8], now: Instant) -> Result<Handled, DropReason> {
@@ -316,7 +316,10 @@ impl TurnServer {
     pub(crate) fn throttle(&mut self, index: u32, cause: Throttle, now: Instant) {
         self.stats.throttled[cause as usize] += 1;
         let Some(allocation) = self.allocations.get_mut(index) else { return };
-        if allocation.reported.is_none_or(|reported| now.saturating_duration_since(reported) >= REPORT_INTERVAL) {
+        if allocation
+            .reported
+            .is_none_or(|reported| now.saturating_duration_since(reported) >= REPORT_INTERVAL)
+        {
             allocation.reported = Some(now);
             self.outbox.event(allocation.user(), EventKind::Throttled(cause));
         }

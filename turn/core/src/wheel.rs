@@ -71,7 +71,9 @@ impl Wheel {
 
     /// Forgets the deadline of `index`, if it has one.
     pub(crate) fn clear(&mut self, index: u32) {
-        let Some(node) = self.nodes.get_mut(index as usize).filter(|node| node.second != NONE) else { return };
+        let Some(node) = self.nodes.get_mut(index as usize).filter(|node| node.second != NONE) else {
+            return;
+        };
         let Node { previous, next, second } = std::mem::replace(node, UNSET);
         if let Some(next) = self.nodes.get_mut(next as usize) {
             next.previous = previous;

@@ -177,7 +177,8 @@ fn case_16_nonces_ids_and_ports_are_not_predictable() {
     let nonces = Nonces::new(&[secret()], Duration::from_secs(60));
     let mut tags = BTreeSet::new();
     for i in 0..n {
-        let client = SocketAddr::new(IpAddr::from([203, 0, 113, (i / 50_000) as u8]), (i % 50_000) as u16 + 1);
+        let client =
+            SocketAddr::new(IpAddr::from([203, 0, 113, (i / 50_000) as u8]), (i % 50_000) as u16 + 1);
         tags.insert(nonces.issue(client, UNIX).to_vec());
     }
     assert_eq!(tags.len(), n as usize);

@@ -7,8 +7,13 @@
 //! - EVEN-PORT, RESERVATION-TOKEN, DONT-FRAGMENT, quotas, caps, rates and peer policy: it has none, so peers here are
 //!   few and public;
 //! - REQUESTED-TRANSPORT of TCP, which is RFC 6062 there and 442 here;
-//! - CreatePermission and ChannelBind with nothing in them that is to be found out here and not there first: an
-//!   error's place in the order of checks is free.
+//! - a channel that is bound to one peer, bound to another: we say 400 (RFC 8656 §12.2), it binds it twice. So each
+//!   peer has two numbers of its own here;
+//! - CreatePermission for a good peer and one of a family that the allocation lacks: both say 443, it permits the good
+//!   one all the same;
+//! - ChannelData from a client whose channel outlived its permission (RFC 8656 §12 gives 600 s and 300 s): we relay it,
+//!   as coturn does, since §12.6 asks for the channel only; it does not;
+//! - channel numbers from 0x5000 to 0x7FFF, which it accepts as RFC 5766 did.
 //!
 //! See [`excused`] for what is compared and allowed to differ.
 
@@ -159,6 +164,14 @@ impl Both {
         [ours, self.other.receive(from, to, data)]
     }
 
+    /// Whether our server has a live permission for that peer.
+    fn permitted(&mut self, pair: &Pair, peer: SocketAddr) -> bool {
+        let (server, now) = (&mut self.harness.server, self.harness.now);
+        let index = *server.paths.get(&pair.ours.path).unwrap();
+        let allocation = server.allocations.get_mut(index).unwrap();
+        allocation.permission(peer.ip(), &server.policy, now) == crate::allocation::Access::Granted
+    }
+
     /// The same packet from a peer to the relay that each has of its family for a client.
     fn from_peer(&mut self, pair: &Pair, peer: SocketAddr, data: &[u8]) -> [Option<Received>; 2] {
         let client = pair.ours.path.client;
@@ -206,6 +219,11 @@ fn peer(n: u8) -> SocketAddr {
     }
 }
 
+/// One of the two channel numbers of a peer, mostly the first.
+fn number(a: u8, n: u8) -> u16 {
+    0x4000 + u16::from(n % 4) + if a.is_multiple_of(8) { 16 } else { 0 }
+}
+
 /// Differences that are understood; `None` when the two agree or must.
 fn excused(ours: Outcome, theirs: Outcome) -> Option<&'static str> {
     match (ours.0, theirs.0) {
@@ -215,6 +233,9 @@ fn excused(ours: Outcome, theirs: Outcome) -> Option<&'static str> {
 }
 
 fn step(both: &mut Both, [operation, client, a, b]: [u8; 4]) -> Result<(), TestCaseError> {
+    // So that nothing is ever asked for at the very moment of its end: to one of the two it has passed.
+    both.harness.now += Duration::from_millis(1);
+    both.other.nanos += 1_000_000;
     // One in eight requests is another user's, but for Allocate.
     let allocate = operation % 8 == 0;
     let pair = both.pair(client % 3, if client < 224 || allocate { "alice" } else { "mallory" });
@@ -239,11 +260,11 @@ fn step(both: &mut Both, [operation, client, a, b]: [u8; 4]) -> Result<(), TestC
             attributes
         })),
         2 => Some(both.request(&pair, Method::CREATE_PERMISSION, |id| {
-            let peers = [a, b].into_iter().take(1 + usize::from(a / 128));
+            let peers = [b, b ^ 1].into_iter().take(1 + usize::from(a / 128));
             peers.map(|n| peer_attr(peer(n), id)).collect()
         })),
         3 => Some(both.request(&pair, Method::CHANNEL_BIND, |id| {
-            let channel = 0x4000 + u32::from(a % 3) + if a > 250 { 0xA000 } else { 0 };
+            let channel = u32::from(number(a, b)) + if a > 250 { 0x8000 } else { 0 };
             vec![(attr::CHANNEL_NUMBER, (channel << 16).to_be_bytes().to_vec()), peer_attr(peer(b), id)]
         })),
         4 => {
@@ -259,10 +280,12 @@ fn step(both: &mut Both, [operation, client, a, b]: [u8; 4]) -> Result<(), TestC
             None
         }
         5 => {
-            let mut data = trunkline_stun::ChannelData::header(0x4000 + u16::from(a % 3), u16::from(b)).to_vec();
+            let mut data = trunkline_stun::ChannelData::header(number(a, b), u16::from(b)).to_vec();
             data.resize(4 + usize::from(b), a);
             let [ours, theirs] = both.from_client(&pair, &data);
-            prop_assert_eq!(ours, theirs);
+            if theirs.is_some() || ours.as_ref().is_none_or(|(peer, _)| both.permitted(&pair, *peer)) {
+                prop_assert_eq!(ours, theirs);
+            }
             None
         }
         6 => {

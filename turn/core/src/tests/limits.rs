@@ -139,8 +139,7 @@ fn allocations_are_accounted() {
     harness.advance(60);
     harness.events.clear();
     client.refresh(&mut harness, 0);
-    let usage =
-        Usage { to_peers_packets: 2, to_peers_bytes: 8, to_client_packets: 1, to_client_bytes: 7 };
+    let usage = Usage { to_peers_packets: 2, to_peers_bytes: 8, to_client_packets: 1, to_client_bytes: 7 };
     let ended = EventKind::Ended { lasted: 60 * SECOND, usage };
     assert_eq!(harness.events, [("alice".to_owned(), ended)]);
     // One that never came to be is not accounted.

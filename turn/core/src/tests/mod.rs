@@ -21,10 +21,10 @@ use std::time::Duration;
 use trunkline_stun::{AddressFamily, Class, Message, MessageWriter, Method, TransactionId, attr};
 
 use crate::harness::{
-    Answer, Client, Harness, REALM, RELAY_V4, RELAY_V6, UNIX, addr, bare_allocate, config,
-    from_peer, ip, lifetime_attr, origin, peer_attr, secret, udp,
+    Answer, Client, Harness, REALM, RELAY_V4, RELAY_V6, UNIX, addr, bare_allocate, config, from_peer, ip,
+    lifetime_attr, origin, peer_attr, secret, udp,
 };
 use crate::{
-    ClientPath, Config, Credentials, Handled, Input, ListenerId, Output, RelayAddress, Secret,
-    TurnServer, mint,
+    ClientPath, Config, Credentials, Handled, Input, ListenerId, Output, RelayAddress, Secret, TurnServer,
+    mint,
 };

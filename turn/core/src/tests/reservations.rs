@@ -56,7 +56,11 @@ fn a_token_lasts_thirty_seconds() {
     second.refresh(&mut harness, 0);
     let token = reserve(&mut harness);
     let deadline = harness.now + Duration::from_secs(1);
-    assert_eq!(harness.server.poll_output(), Output::Timeout(Some(deadline)), "the first token's, used or not");
+    assert_eq!(
+        harness.server.poll_output(),
+        Output::Timeout(Some(deadline)),
+        "the first token's, used or not"
+    );
     harness.advance(30);
     assert_eq!(redeem(&mut harness, &second, &token).code(), 508);
     assert_eq!(harness.server.ports.ledger.reservations(), 0);

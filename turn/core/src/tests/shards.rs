@@ -7,9 +7,7 @@ fn two(edit: impl Fn(&mut Config)) -> [Harness; 2] {
     let mut config = Config { relay_ports: 50_000..=50_007, ..config() };
     edit(&mut config);
     let (ledger, now) = (Arc::<Ledger>::default(), origin());
-    [0, 1].map(|index| {
-        Harness::shard(config.part(index, 2).unwrap(), Arc::clone(&ledger), index as u8, now)
-    })
+    [0, 1].map(|index| Harness::shard(config.part(index, 2).unwrap(), Arc::clone(&ledger), index as u8, now))
 }
 
 #[test]

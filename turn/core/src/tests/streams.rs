@@ -11,7 +11,8 @@ fn channel_data_is_padded_on_streams() {
     let relayed = client.allocate(&mut harness).relayed();
     let peer = addr("203.0.113.50:9");
     assert_eq!(client.bind(&mut harness, 0x4001, peer).code(), 0);
-    for (payload, padding) in [(&b""[..], 0), (b"a", 3), (b"ab", 2), (b"abc", 1), (b"abcd", 0), (b"abcde", 3)] {
+    for (payload, padding) in [(&b""[..], 0), (b"a", 3), (b"ab", 2), (b"abc", 1), (b"abcd", 0), (b"abcde", 3)]
+    {
         let mut expected = vec![0x40, 1, 0, payload.len() as u8];
         expected.extend_from_slice(payload);
         expected.resize(expected.len() + padding, 0);
@@ -34,7 +35,9 @@ fn a_closed_connection_ends_its_allocation() {
     client.allocate(&mut harness);
     harness.answers.clear();
     // Another connection of the same address, and the same slot used again, are not it.
-    for stream in [None, Some(StreamId { index: 1, generation: 0 }), Some(StreamId { index: 0, generation: 1 })] {
+    for stream in
+        [None, Some(StreamId { index: 1, generation: 0 }), Some(StreamId { index: 0, generation: 1 })]
+    {
         let path = ClientPath { stream, ..client.path };
         assert_eq!(harness.input(Input::StreamClosed { path }), Handled::Done);
         assert_eq!(harness.state(), [1; 6]);
