@@ -1,10 +1,11 @@
 //! The composition root: what starts in which order, how the services meet, and how everything stops.
 //!
 //! Start: secrets → operator's port → media and relay → media store → signaling → public port → ready. Stop, on SIGTERM
-//! or Ctrl-C: not ready → uploads keep what they received → `bye` to sessions → no more requests → media and relay →
-//! store. The operator's port answers to the end.
+//! or Ctrl-C: not ready → new clients of the relay go elsewhere → uploads keep what they received → `bye` to sessions →
+//! no more requests → media and relay → store. The operator's port answers to the end.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,12 +19,16 @@ use trunkline_signaling::Signaling;
 use crate::config::{Bind, Config};
 use crate::listener::{Listener, brief};
 use crate::ops::{self, Readiness, Samplers};
+use crate::ports::SharedSecret;
 use crate::secrets::{self, Secrets};
 use crate::services::{self, Relay};
 use crate::{attachments, media, telemetry, web};
 
 /// Below this many file descriptors an operator is warned: a thousand people and their relays.
 const DESCRIPTORS_MIN: u64 = 4_096;
+
+/// How often a relay that drains is asked whether anybody is left.
+const DRAIN_LOOK: Duration = Duration::from_secs(1);
 
 /// How often the metrics recorder folds its samples. Rarer costs memory, oftener CPU.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
@@ -50,29 +55,58 @@ pub struct App {
     ops: Option<Listener>,
     sfu: Option<Sfu>,
     turn: Option<Relay>,
+    /// Mints TURN credentials, if this process signals.
+    credentials: Option<Arc<SharedSecret>>,
+    /// Where new clients of the relay are sent while it drains, and for how long it does.
+    draining: (Vec<SocketAddr>, Duration),
 }
 
-/// SIGTERM and SIGINT. Listen before the start: a process that is told to stop while it starts must not die of it.
+/// SIGTERM, SIGINT and SIGHUP. Listen before the start: a process that is told to stop while it starts must not die of
+/// it.
 #[derive(Debug)]
 pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
+}
+
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// To stop; the signal's name.
+    Stop(&'static str),
+    /// To read the configuration again.
+    Reload,
 }
 
 impl Signals {
-    /// Takes over both signals for the rest of the process's life.
+    /// Takes them over for the rest of the process's life.
     ///
     /// # Errors
     /// The system refuses.
     pub fn listen() -> std::io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
     }
 
-    /// Waits for the next one, and gives its name.
-    pub async fn next(&mut self) -> &'static str {
+    /// Waits for the next one.
+    pub async fn next(&mut self) -> Told {
         tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => Told::Stop("SIGTERM"),
+            _ = self.interrupt.recv() => Told::Stop("SIGINT"),
+            _ = self.hangup.recv() => Told::Reload,
+        }
+    }
+
+    /// Waits for the next one that says to stop, and gives its name.
+    async fn stop(&mut self) -> &'static str {
+        loop {
+            if let Told::Stop(signal) = self.next().await {
+                return signal;
+            }
         }
     }
 }
@@ -109,30 +143,27 @@ impl App {
             true => Some(media::open_store(&config, &secrets).await?),
             false => None,
         };
-        let (signaling, http) = match roles.signaling {
+        let (signaling, http, credentials) = match roles.signaling {
             true => {
+                let credentials = services::credentials(&config, &secrets, turn.as_ref())?;
                 let media = sfu.clone().map(|sfu| (sfu, from_sfu));
                 let attachments = media_store.clone();
+                let minting = credentials.clone();
                 let signaling =
-                    services::start_signaling(&config, &secrets, media, turn.as_ref(), attachments).await?;
+                    services::start_signaling(&config, &secrets, media, minting, attachments).await?;
                 if let Some(media_store) = &media_store {
                     media_store.start(attachments::references(&signaling)).await?;
                 }
                 let router = public_router(&signaling, sfu.as_ref(), media_store.as_ref(), &secrets);
                 let http = Listener::start("http.listen", config.http.listen, router).await?;
-                (Some(Arc::new(signaling)), Some(http))
+                (Some(Arc::new(signaling)), Some(http), Some(credentials))
             }
-            false => (None, None),
+            false => (None, None, None),
         };
-        if let Some(signaling) = &signaling {
-            let signaling = signaling.clone();
-            readiness.also(move || {
-                let signaling = signaling.clone();
-                async move { signaling.is_ready().await }
-            });
-        }
+        check_when_asked(&readiness, signaling.as_ref(), turn.as_ref());
         readiness.set_ready();
-        let app = Self { readiness, signaling, media_store, http, ops, sfu, turn };
+        let draining = (config.turn.alternates, config.turn.drain_time.0);
+        let app = Self { readiness, signaling, media_store, http, ops, sfu, turn, credentials, draining };
         tracing::info!(
             http = shown(app.http_address()),
             ops = shown(app.ops_address()),
@@ -155,19 +186,58 @@ impl App {
         self.ops.as_ref().map(|listener| listener.address())
     }
 
-    /// Serves until told to stop, then stops gracefully; told again, at once.
-    pub async fn run(self, mut signals: Signals) {
-        let signal = signals.next().await;
+    /// Serves until told to stop, then stops gracefully; told again, at once. On SIGHUP it reads the configuration in
+    /// `file` again.
+    pub async fn run(mut self, mut signals: Signals, file: Option<&Path>) {
+        let signal = loop {
+            match signals.next().await {
+                Told::Stop(signal) => break signal,
+                Told::Reload => match self.reload(file) {
+                    Ok(()) => tracing::info!(
+                        "TURN secrets, peers and certificate are those of the configuration now"
+                    ),
+                    Err(error) => tracing::error!(error = format!("{error:#}"), "not reloaded"),
+                },
+            }
+        };
         tracing::info!(signal, "stopping");
         tokio::select! {
             () = self.shutdown() => tracing::info!("stopped"),
-            signal = signals.next() => tracing::warn!(signal, "stopped at once"),
+            signal = signals.stop() => tracing::warn!(signal, "stopped at once"),
         }
     }
 
+    /// Takes from the configuration what can change while the server runs: what belongs to TURN. What is wrong with it
+    /// leaves everything as it is, but for a certificate that cannot be read, which leaves the certificate.
+    fn reload(&mut self, file: Option<&Path>) -> anyhow::Result<()> {
+        let config = Config::load(file)?;
+        let secrets = Secrets::resolve(&config)?;
+        if let Some(credentials) = &self.credentials {
+            credentials.replace(services::minting(&secrets)?);
+        }
+        self.turn.as_mut().map_or(Ok(()), |turn| turn.reload(&config, &secrets))
+    }
+
+    /// Sends new clients of the relay elsewhere, and waits until those who are there have gone or the time is over.
+    async fn drain_relay(&mut self) {
+        let Some(turn) = &mut self.turn else { return };
+        let (alternates, time) = std::mem::take(&mut self.draining);
+        turn.drain(alternates);
+        let health = turn.health();
+        let gone = async {
+            let mut looks = tokio::time::interval(DRAIN_LOOK);
+            while health.allocations() > 0 {
+                looks.tick().await;
+            }
+        };
+        // Over time is over: the rest is cut off.
+        let _ = tokio::time::timeout(time, gone).await;
+    }
+
     /// Stops everything, in order. Returns when the last service has.
-    pub async fn shutdown(self) {
+    pub async fn shutdown(mut self) {
         self.readiness.set_draining();
+        self.drain_relay().await;
         if let Some(media_store) = &self.media_store {
             media_store.shutdown().await;
         }
@@ -194,6 +264,25 @@ impl App {
             ops.stop().await;
         }
     }
+}
+
+/// What `/readyz` looks at each time.
+fn check_when_asked(readiness: &Readiness, signaling: Option<&Arc<Signaling>>, turn: Option<&Relay>) {
+    let (signaling, relay) = (signaling.cloned(), turn.map(Relay::health));
+    readiness.also(move || {
+        let (signaling, relay) = (signaling.clone(), relay.clone());
+        async move {
+            if relay.is_some_and(|relay| !relay.is_healthy()) {
+                return Err("a thread of the relay has ended\n");
+            }
+            if let Some(signaling) = signaling
+                && !signaling.is_ready().await
+            {
+                return Err("the store takes no writes\n");
+            }
+            Ok(())
+        }
+    });
 }
 
 /// Everything on the public port: the API, WHIP and WHEP, and the page for what no route takes; and uploads and downloads,

@@ -1,7 +1,7 @@
 //! The command line.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
@@ -14,6 +14,7 @@ use crate::media;
 use crate::secrets::Secrets;
 use crate::telemetry;
 use crate::tokens::Grant;
+use crate::turn_check::{self, CheckArgs};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -23,6 +24,7 @@ Examples:
   trunkline token --user alice --ttl 30d
   trunkline token --user camera-1 --room lobby --publish
   trunkline media copy --from disk --to s3
+  trunkline turn check --config /etc/trunkline.toml turn:relay.example:3478
 
 Every key of the file can be set from the environment: TRUNKLINE_SECTION__KEY, e.g. TRUNKLINE_HTTP__LISTEN.
 docs/trunkline.example.toml has them all, with units and effects.";
@@ -69,6 +71,11 @@ Examples:
         #[command(subcommand)]
         command: MediaCommand,
     },
+    /// Look at TURN servers, this one's or others.
+    Turn {
+        #[command(subcommand)]
+        command: TurnCommand,
+    },
     /// Decodes one photo or voice note, in a process that limits itself. Started by the server; not for people.
     #[command(hide = true)]
     MediaWorker,
@@ -93,6 +100,13 @@ Example: trunkline media copy --config /etc/trunkline.toml --from disk --to s3")
         #[arg(long)]
         to: BlobPlace,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum TurnCommand {
+    /// Say what of a TURN server works from here, one line a check, with advice where something does not.
+    #[command(after_help = turn_check::HELP)]
+    Check(Box<CheckArgs>),
 }
 
 #[derive(Debug, Subcommand)]
@@ -158,7 +172,7 @@ pub fn main() -> ExitCode {
         return trunkline_media_pipeline::worker::run();
     }
     match run(cli) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("trunkline: {error:#}");
             ExitCode::FAILURE
@@ -166,19 +180,21 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli) -> anyhow::Result<()> {
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
+        // The one command whose answer may be no.
+        Command::Turn { command: TurnCommand::Check(args) } => return check_turn(*args),
         Command::Serve { file, role } => {
             let config = Config::load(file.path.as_deref())?;
             let roles = roles(&role)?;
             telemetry::start_logging(&config.log);
-            serve(config, roles)
+            serve(config, roles, file.path.as_deref())?;
         }
-        Command::Config { command: ConfigCommand::Check { file, show } } => check(&file, show),
+        Command::Config { command: ConfigCommand::Check { file, show } } => check(&file, show)?,
         Command::Media { command: MediaCommand::Copy { file, from, to } } => {
             let config = Config::load(file.path.as_deref())?;
             telemetry::start_logging(&config.log);
-            media::copy(&config, from, to)
+            media::copy(&config, from, to)?;
         }
         Command::MediaWorker => unreachable!("taken before anything else"),
         Command::Token(args) => {
@@ -186,16 +202,27 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             let secrets = Secrets::resolve(&config)?;
             let TokenArgs { user: sub, device, room, publish, subscribe, ttl, .. } = args;
             let grant = Grant { sub, device, room, publish, subscribe };
-            print(&grant.sign(&secrets.jwt_key, ttl, SystemTime::now())?)
+            print(&grant.sign(&secrets.jwt_key, ttl, SystemTime::now())?)?;
         }
     }
+    Ok(ExitCode::SUCCESS)
 }
 
-fn serve(config: Config, roles: Roles) -> anyhow::Result<()> {
+/// Takes the secret from a configuration, if one is named, and checks.
+fn check_turn(args: CheckArgs) -> anyhow::Result<ExitCode> {
+    let secrets = match args.config() {
+        Some(file) => Secrets::resolve(&Config::load(Some(file))?)?.turn,
+        None => vec![],
+    };
+    // The first one mints.
+    args.run(secrets.first().map(crate::config::Secret::expose))
+}
+
+fn serve(config: Config, roles: Roles, file: Option<&Path>) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(async {
         let signals = Signals::listen()?;
-        App::start(config, roles).await?.run(signals).await;
+        App::start(config, roles).await?.run(signals, file).await;
         Ok(())
     });
     // Whatever still blocks (a name look-up, a stuck disk) must not keep a stopped server alive.
@@ -274,6 +301,24 @@ mod tests {
             assert!(error.contains("needs the role signaling"), "{error}");
         }
         roles_of("signalling").unwrap_err();
+    }
+
+    #[test]
+    fn turn_check_takes_one_kind_of_credential() {
+        let check = |arguments: &str| {
+            parse(&["turn", "check"].into_iter().chain(arguments.split_whitespace()).collect::<Vec<_>>())
+        };
+        check("turn:relay.example turns:relay.example:443").unwrap();
+        check("--secret-file a turn:relay.example").unwrap();
+        for wrong in [
+            "",
+            "relay.example",
+            "--username a turn:relay.example",
+            "--secret a --username a --password b turn:relay.example",
+            "--secret-file a --config b turn:relay.example",
+        ] {
+            check(wrong).unwrap_err();
+        }
     }
 
     #[test]

@@ -17,4 +17,5 @@ pub mod secrets;
 mod services;
 pub mod telemetry;
 pub mod tokens;
+mod turn_check;
 pub mod web;

@@ -26,7 +26,8 @@ struct ReadinessState {
     check: OnceLock<Check>,
 }
 
-type Check = Box<dyn Fn() -> Pin<Box<dyn Future<Output = bool> + Send>> + Send + Sync>;
+/// What is wrong, if anything.
+type Check = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), &'static str>> + Send>> + Send + Sync>;
 
 const STARTING: u8 = 0;
 const READY: u8 = 1;
@@ -43,10 +44,10 @@ impl Readiness {
         self.0.phase.store(DRAINING, Ordering::Release);
     }
 
-    /// What must hold besides, asked each time; only the first one given counts.
+    /// What must hold besides, asked each time, or why it does not in one line; only the first one given counts.
     pub fn also<F>(&self, check: impl Fn() -> F + Send + Sync + 'static)
     where
-        F: Future<Output = bool> + Send + 'static,
+        F: Future<Output = Result<(), &'static str>> + Send + 'static,
     {
         let _ = self.0.check.set(Box::new(move || Box::pin(check())));
     }
@@ -54,11 +55,13 @@ impl Readiness {
     async fn answer(&self) -> (StatusCode, &'static str) {
         let check = async || match self.0.check.get() {
             Some(check) => check().await,
-            None => true,
+            None => Ok(()),
         };
         match self.0.phase.load(Ordering::Acquire) {
-            READY if check().await => (StatusCode::OK, "ready\n"),
-            READY => (StatusCode::SERVICE_UNAVAILABLE, "the store takes no writes\n"),
+            READY => match check().await {
+                Ok(()) => (StatusCode::OK, "ready\n"),
+                Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason),
+            },
             STARTING => (StatusCode::SERVICE_UNAVAILABLE, "starting\n"),
             _ => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
         }
@@ -126,8 +129,11 @@ mod tests {
         assert_eq!(readiness.answer().await.0, StatusCode::SERVICE_UNAVAILABLE);
         readiness.set_ready();
         assert_eq!(readiness.answer().await, (StatusCode::OK, "ready\n"));
-        readiness.also(async || false);
-        assert_eq!(readiness.answer().await.0, StatusCode::SERVICE_UNAVAILABLE);
+        readiness.also(async || Err("the store takes no writes\n"));
+        assert_eq!(
+            readiness.answer().await,
+            (StatusCode::SERVICE_UNAVAILABLE, "the store takes no writes\n")
+        );
         readiness.set_draining();
         assert_eq!(readiness.answer().await, (StatusCode::SERVICE_UNAVAILABLE, "draining\n"));
     }

@@ -3,7 +3,7 @@
 //! A call is a room of the SFU by the same name, and a participant of it is called `user/device`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
@@ -192,16 +192,28 @@ impl MediaPlane for NoMedia {
 /// Mints credentials for the relays that clients are told.
 pub(crate) struct SharedSecret {
     /// None: no relay, and nothing to mint.
-    pub(crate) urls: Vec<String>,
-    pub(crate) secret: Secret,
-    pub(crate) ttl: Duration,
+    urls: Vec<String>,
+    secret: RwLock<Secret>,
+    ttl: Duration,
+}
+
+impl SharedSecret {
+    pub(crate) fn new(urls: Vec<String>, secret: Secret, ttl: Duration) -> Self {
+        Self { urls, secret: RwLock::new(secret), ttl }
+    }
+
+    /// What is minted from now on is minted with this one.
+    pub(crate) fn replace(&self, secret: Secret) {
+        *self.secret.write().unwrap_or_else(PoisonError::into_inner) = secret;
+    }
 }
 
 impl RelayCredentials for SharedSecret {
     fn mint(&self, user: &UserId) -> Relays {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let server = || {
-            let credentials = trunkline_turn::mint(&self.secret, user.as_str(), now.saturating_add(self.ttl));
+            let secret = self.secret.read().unwrap_or_else(PoisonError::into_inner);
+            let credentials = trunkline_turn::mint(&secret, user.as_str(), now.saturating_add(self.ttl));
             IceServer {
                 urls: self.urls.clone(),
                 username: Some(credentials.username),
@@ -239,7 +251,7 @@ mod tests {
         let user = UserId::new("alice").unwrap();
         let mint = |urls: &[&str]| {
             let urls = urls.iter().map(|url| (*url).to_owned()).collect();
-            SharedSecret { urls, secret: Secret::new(*b"secret"), ttl: Duration::from_secs(60) }.mint(&user)
+            SharedSecret::new(urls, Secret::new(*b"secret"), Duration::from_secs(60)).mint(&user)
         };
         assert!(mint(&[]).ice_servers.is_empty());
         let relays = mint(&["turn:127.0.0.1:3478?transport=udp"]);

@@ -1,18 +1,17 @@
 //! Each service's part of the configuration, in the service's own words.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::Context;
-use ipnet::IpNet;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use trunkline_media_store::MediaStore;
 use trunkline_sfu::{Sfu, SfuConfig, SfuEvent};
 use trunkline_signaling::{JwtKey, MediaPlane, Place, Rate, ServerKey, Signaling, SignalingConfig};
-use trunkline_turn::{IpRange, RelayAddress, Turn, TurnConfig};
+use trunkline_turn::{Health, IpRange, RelayAddress, TlsFiles, Turn, TurnConfig};
 
 use crate::attachments;
-use crate::config::{Bind, Config, ExternalIp};
+use crate::config::{Bind, Config, ExternalIp, ExternalIp6, PeerRange};
 use crate::net;
 use crate::ops::Samplers;
 use crate::ports::{self, Media, NoMedia, SharedSecret};
@@ -46,10 +45,10 @@ fn advertised(config: &Config) -> Vec<SocketAddr> {
     }
 }
 
-/// The running TURN server, and the address that clients know it by.
+/// The running TURN server, and what clients are told of it.
 pub(crate) struct Relay {
     turn: Turn,
-    external: IpAddr,
+    urls: Vec<String>,
 }
 
 impl Relay {
@@ -58,13 +57,30 @@ impl Relay {
         self.turn.local_addr()
     }
 
-    /// What clients are told to use (RFC 7065).
-    pub(crate) fn url(&self) -> String {
-        let external = SocketAddr::new(self.external, self.local_addr().port());
-        format!("turn:{external}?transport=udp")
+    /// What clients are told to use, the quickest first (RFC 7065).
+    pub(crate) fn urls(&self) -> &[String] {
+        &self.urls
     }
 
-    /// Stops relaying; returns when the thread has ended.
+    /// Whether its threads live, and how many allocations there are.
+    pub(crate) fn health(&self) -> Health {
+        self.turn.health()
+    }
+
+    /// Takes from the configuration what can change while it runs: secrets, peers, and the certificate.
+    pub(crate) fn reload(&mut self, config: &Config, secrets: &Secrets) -> anyhow::Result<()> {
+        self.turn.set_secrets(turn_secrets(secrets)).context("turn.secrets")?;
+        let (allow, deny) = (ranges(&config.turn.allow_peers), ranges(&config.turn.deny_peers));
+        self.turn.set_peers(allow, deny).context("turn.allow_peers, turn.deny_peers")?;
+        self.turn.reload().context("turn.tls_certificate, turn.tls_key")
+    }
+
+    /// Sends new clients elsewhere; live allocations go on.
+    pub(crate) fn drain(&mut self, alternates: Vec<SocketAddr>) {
+        self.turn.set_draining(Some(alternates));
+    }
+
+    /// Stops relaying; returns when the threads have ended.
     pub(crate) fn shutdown(self) {
         self.turn.shutdown();
     }
@@ -77,26 +93,76 @@ pub(crate) fn start_turn(config: &Config, secrets: &Secrets) -> anyhow::Result<R
         ExternalIp::Auto => net::reachable(turn.listen.ip()),
         ExternalIp::Is(ip) => ip,
     };
-    let secret = |secret: &crate::config::Secret| trunkline_turn::Secret::new(secret.expose().as_bytes());
-    let [first, rest @ ..] = secrets.turn.as_slice() else { anyhow::bail!("no TURN secret") };
-    let mut turn_config = TurnConfig::new(turn.listen, turn.realm.clone(), secret(first));
-    turn_config.secrets.extend(rest.iter().map(secret));
-    turn_config.relays = vec![RelayAddress { bind: turn.listen.ip(), advertised: external }];
-    turn_config.relay_ports = turn.relay_ports.first..=turn.relay_ports.last;
-    turn_config.allow_peers = turn.allow_peers.iter().copied().filter_map(range).collect();
-    turn_config.own_addresses = own_addresses(config);
-    turn_config.limits.allocations = usize::try_from(turn.allocations)?;
-    turn_config.limits.allocations_per_user = turn.allocations_per_user;
-    let turn = Turn::start(turn_config)
+    let running = Turn::start(turn_config(config, secrets, external)?)
         .with_context(|| format!("cannot start the relay on turn.listen {}", turn.listen))?;
-    Ok(Relay { turn, external })
+    let at = |address: &SocketAddr| SocketAddr::new(external, address.port());
+    let mut urls = vec![format!("turn:{}?transport=udp", at(&running.local_addr()))];
+    urls.extend(running.tcp_addrs().iter().map(|tcp| format!("turn:{}?transport=tcp", at(tcp))));
+    if !turn.tls_name.is_empty() {
+        let tls = running.tls_addrs().iter();
+        urls.extend(tls.map(|tls| format!("turns:{}:{}?transport=tcp", turn.tls_name, tls.port())));
+    }
+    Ok(Relay { turn: running, urls })
+}
+
+fn turn_config(config: &Config, secrets: &Secrets, external: IpAddr) -> anyhow::Result<TurnConfig> {
+    let turn = &config.turn;
+    let secrets = turn_secrets(secrets);
+    let Some(first) = secrets.first() else { anyhow::bail!("no TURN secret") };
+    let mut given = TurnConfig::new(turn.listen, turn.realm.clone(), first.clone());
+    given.secrets = secrets;
+    given.listen_tcp.extend(turn.listen_tcp.beside(turn.listen));
+    if let Bind::On(tls) = turn.listen_tls {
+        given.listen_tls.push(tls);
+        given.tls = Some(TlsFiles { certificate: turn.tls_certificate.clone(), key: turn.tls_key.clone() });
+    }
+    given.shards = usize::from(turn.shards);
+    given.relays = vec![RelayAddress { bind: bound_for(turn.listen.ip(), external), advertised: external }];
+    if let ExternalIp6::Is(ip) = turn.external_ip6
+        && external.is_ipv4()
+    {
+        given.relays.push(RelayAddress { bind: ip.into(), advertised: ip.into() });
+    }
+    given.relay_ports = turn.relay_ports.first..=turn.relay_ports.last;
+    given.allow_peers = ranges(&turn.allow_peers);
+    given.deny_peers = ranges(&turn.deny_peers);
+    given.own_addresses = own_addresses(config);
+    given.legacy_channels = turn.legacy_channels;
+    given.limits.allocations = usize::try_from(turn.allocations)?;
+    given.limits.allocations_per_user = turn.allocations_per_user;
+    given.stream_limits.connections = usize::try_from(turn.connections)?;
+    given.stream_limits.connections_per_source = usize::try_from(turn.connections_per_source)?;
+    Ok(given)
+}
+
+/// Where relay sockets are bound so that they can have that external address: as the listening socket if it is of the
+/// same family, else to all of the family's addresses if that one listens on all.
+fn bound_for(listening: IpAddr, external: IpAddr) -> IpAddr {
+    if listening.is_ipv4() == external.is_ipv4() {
+        listening
+    } else if listening.is_unspecified() && external.is_ipv4() {
+        Ipv4Addr::UNSPECIFIED.into()
+    } else {
+        external
+    }
+}
+
+fn turn_secrets(secrets: &Secrets) -> Vec<trunkline_turn::Secret> {
+    secrets.turn.iter().map(|secret| trunkline_turn::Secret::new(secret.expose().as_bytes())).collect()
+}
+
+fn ranges(peers: &[PeerRange]) -> Vec<IpRange> {
+    peers.iter().map(PeerRange::range).collect()
 }
 
 /// What nobody may reach through the relay unless `turn.allow_peers` lists it.
 fn own_addresses(config: &Config) -> Vec<IpAddr> {
     let mut listening = vec![config.http.listen.ip(), config.turn.listen.ip()];
-    if let Bind::On(ops) = config.ops.listen {
-        listening.push(ops.ip());
+    listening.extend(config.turn.listen_tcp.beside(config.turn.listen).map(|tcp| tcp.ip()));
+    for bind in [config.ops.listen, config.turn.listen_tls] {
+        if let Bind::On(address) = bind {
+            listening.push(address.ip());
+        }
     }
     let mut own: Vec<IpAddr> = listening.iter().flat_map(|&ip| [ip, net::reachable(ip)]).collect();
     own.extend(advertised(config).iter().map(SocketAddr::ip));
@@ -104,13 +170,9 @@ fn own_addresses(config: &Config) -> Vec<IpAddr> {
     own
 }
 
-fn range(net: IpNet) -> Option<IpRange> {
-    IpRange::new(net.network(), net.broadcast())
-}
-
 /// A client that can only relay needs the relay to reach the SFU.
 pub(crate) fn warn_if_unreachable(config: &Config) {
-    let allowed = |ip: IpAddr| config.turn.allow_peers.iter().any(|net| net.contains(&ip));
+    let allowed = |ip: IpAddr| config.turn.allow_peers.iter().any(|peers| peers.range().contains(ip));
     if !advertised(config).iter().any(|address| allowed(address.ip())) {
         tracing::warn!(
             "turn.allow_peers does not list the SFU's own address: clients that can only relay will get no media"
@@ -126,12 +188,31 @@ const DATABASE: &str = "trunkline.db";
 const BURST: f64 = 3.0;
 const DEVICES: f64 = 2.0;
 
+/// Mints credentials for the relays that clients are told: those of the configuration, else this process's own.
+pub(crate) fn credentials(
+    config: &Config,
+    secrets: &Secrets,
+    relay: Option<&Relay>,
+) -> anyhow::Result<Arc<SharedSecret>> {
+    let urls = match (config.turn.urls.as_slice(), relay) {
+        ([], Some(relay)) => relay.urls().to_vec(),
+        (given, _) => given.to_vec(),
+    };
+    let secret = minting(secrets)?;
+    Ok(Arc::new(SharedSecret::new(urls, secret, config.turn.credential_ttl.0)))
+}
+
+/// The secret that mints.
+pub(crate) fn minting(secrets: &Secrets) -> anyhow::Result<trunkline_turn::Secret> {
+    turn_secrets(secrets).into_iter().next().context("no TURN secret")
+}
+
 /// Opens the store and starts signaling, joined to the media plane, the relay and the media store that this process has.
 pub(crate) async fn start_signaling(
     config: &Config,
     secrets: &Secrets,
     sfu: Option<(Sfu, UnboundedReceiver<SfuEvent>)>,
-    relay: Option<&Relay>,
+    relays: Arc<SharedSecret>,
     media_store: Option<MediaStore>,
 ) -> anyhow::Result<Signaling> {
     let (to_signaling, events) = mpsc::channel(ports::EVENTS);
@@ -143,13 +224,6 @@ pub(crate) async fn start_signaling(
         }
         None => Arc::new(NoMedia),
     };
-    let urls = match (config.turn.urls.as_slice(), relay) {
-        ([], Some(relay)) => vec![relay.url()],
-        (given, _) => given.to_vec(),
-    };
-    let [secret, ..] = secrets.turn.as_slice() else { anyhow::bail!("no TURN secret") };
-    let secret = trunkline_turn::Secret::new(secret.expose().as_bytes());
-    let relays = Arc::new(SharedSecret { urls, secret, ttl: config.turn.credential_ttl.0 });
     let signaling = signaling_config(config, secrets)?;
     secrets::make_private_file(&config.data.dir.join(DATABASE))?;
     let grants = media_store.map(attachments::grants);
@@ -194,6 +268,24 @@ mod tests {
         let turn = trunkline_turn::Limits::default();
         assert_eq!(usize::try_from(config.turn.allocations).unwrap(), turn.allocations);
         assert_eq!(config.turn.allocations_per_user, turn.allocations_per_user);
+        let streams = trunkline_turn::StreamLimits::default();
+        assert_eq!(usize::try_from(config.turn.connections).unwrap(), streams.connections);
+        assert_eq!(
+            usize::try_from(config.turn.connections_per_source).unwrap(),
+            streams.connections_per_source
+        );
+    }
+
+    #[test]
+    fn relay_sockets_are_bound_in_the_family_that_they_show() {
+        let bound = |listening: &str, external: &str| {
+            bound_for(listening.parse().unwrap(), external.parse().unwrap()).to_string()
+        };
+        assert_eq!(bound("0.0.0.0", "203.0.113.4"), "0.0.0.0");
+        assert_eq!(bound("10.0.0.4", "203.0.113.4"), "10.0.0.4");
+        assert_eq!(bound("::", "203.0.113.4"), "0.0.0.0");
+        assert_eq!(bound("::", "2001:db8::4"), "::");
+        assert_eq!(bound("0.0.0.0", "2001:db8::4"), "2001:db8::4");
     }
 
     #[test]

@@ -8,18 +8,22 @@ mod keys;
 mod media;
 #[cfg(test)]
 mod tests;
+mod turn;
 mod values;
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
 pub use media::{BlobPlace, Media};
-pub use values::{Advertised, Bind, ExternalIp, LogFilter, LogFormat, Ports, Secret, Size, Span};
+pub use turn::Turn;
+pub use values::{
+    Advertised, Bind, ExternalIp, ExternalIp6, LogFilter, LogFormat, PeerRange, Ports, Secret, Size, Span,
+    TcpBind,
+};
 
 /// A shared secret shorter than this is refused: HMAC-SHA-256 wants a key as long as its output (RFC 7518 §3.2).
 pub const SECRET_BYTES_MIN: usize = 32;
@@ -107,31 +111,6 @@ pub struct Sfu {
     pub shards: u16,
 }
 
-/// `[turn]`
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-pub struct Turn {
-    /// UDP address and port of the TURN server.
-    pub listen: SocketAddr,
-    /// The address that relayed candidates show and that clients are sent to.
-    pub external_ip: ExternalIp,
-    /// What clients are told to use. Empty: this process's own relay, if it has that role.
-    pub urls: Vec<String>,
-    /// UDP ports that allocations take.
-    pub relay_ports: Ports,
-    /// The realm of RFC 8489 §9.2.
-    pub realm: String,
-    /// One, or two while one replaces the other: the first one mints, both are accepted. Empty: generated.
-    pub secrets: Vec<Secret>,
-    /// How long a minted credential opens allocations.
-    pub credential_ttl: Span,
-    /// Networks that may be relayed to although they are private, loopback or this server's own.
-    pub allow_peers: Vec<IpNet>,
-    /// Allocations that one user may hold at a time.
-    pub allocations_per_user: u32,
-    /// Allocations of this process.
-    pub allocations: u32,
-}
-
 /// `[log]`
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct Log {
@@ -176,23 +155,6 @@ impl Default for Signaling {
 impl Default for Sfu {
     fn default() -> Self {
         Self { listen: SocketAddr::from(([0, 0, 0, 0], 3480)), advertise: Vec::new(), shards: 0 }
-    }
-}
-
-impl Default for Turn {
-    fn default() -> Self {
-        Self {
-            listen: SocketAddr::from(([0, 0, 0, 0], 3478)),
-            external_ip: ExternalIp::Auto,
-            urls: Vec::new(),
-            relay_ports: Ports { first: 49152, last: 65535 },
-            realm: "trunkline".to_owned(),
-            secrets: Vec::new(),
-            credential_ttl: Span::secs(12 * 3600),
-            allow_peers: Vec::new(),
-            allocations_per_user: 24,
-            allocations: 10_000,
-        }
     }
 }
 
@@ -282,37 +244,17 @@ impl Config {
         if short(&self.auth.server_key) {
             return Err(format!("`auth.server_key` is shorter than {SECRET_BYTES_MIN} bytes"));
         }
-        if self.turn.secrets.iter().any(|secret| secret.is_empty() || short(secret)) {
-            return Err(format!("`turn.secrets` has one shorter than {SECRET_BYTES_MIN} bytes"));
-        }
-        if self.turn.secrets.len() > 2 {
-            return Err("`turn.secrets` holds one, or two while one replaces the other".to_owned());
-        }
-        if self.turn.realm.is_empty() || self.turn.realm.len() > 127 {
-            return Err("`turn.realm` must have 1 to 127 bytes (RFC 8489 §14.9)".to_owned());
-        }
-        if let Some(url) =
-            self.turn.urls.iter().find(|url| !url.starts_with("turn:") && !url.starts_with("turns:"))
+        for (key, span) in
+            [("signaling.ring_time", self.signaling.ring_time), ("signaling.lease", self.signaling.lease)]
         {
-            return Err(format!(
-                "`turn.urls`: `{url}` is not like \"turn:relay.example:3478?transport=udp\" (RFC 7065)"
-            ));
-        }
-        for (key, span) in [
-            ("signaling.ring_time", self.signaling.ring_time),
-            ("signaling.lease", self.signaling.lease),
-            ("turn.credential_ttl", self.turn.credential_ttl),
-        ] {
             if span.0.as_secs() == 0 {
                 return Err(format!("`{key}` must be one second or more"));
             }
         }
-        if self.turn.allocations == 0 || self.turn.allocations_per_user == 0 {
-            return Err("`turn.allocations` and `turn.allocations_per_user` must be 1 or more".to_owned());
-        }
         if (1..60).contains(&self.signaling.retention.0.as_secs()) {
             return Err("`signaling.retention` must be \"0s\", or a minute or more".to_owned());
         }
+        self.turn.check()?;
         self.media.check()?;
         if self.sfu.advertise.iter().any(|advertised| advertised.ip.is_unspecified()) {
             return Err("`sfu.advertise` has a wildcard address, which no client can send to".to_owned());

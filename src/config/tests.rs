@@ -47,14 +47,19 @@ fn values_are_types() {
     let config = parse(
         "[signaling]\nring_time = \"90s\"\n[ops]\nlisten = \"off\"\n\
          [sfu]\nadvertise = [\"203.0.113.4\", \"198.51.100.7:9000\"]\n\
-         [turn]\nallow_peers = [\"10.0.0.0/8\"]\nrelay_ports = \"50000-50100\"",
+         [turn]\nallow_peers = [\"10.0.0.0/8\"]\ndeny_peers = [\"10.1.0.5-10.1.0.9\"]\nrelay_ports = \"50000-50100\"\n\
+         listen_tls = \"0.0.0.0:443\"\ntls_certificate = \"c.pem\"\ntls_key = \"k.pem\"",
     )
     .expect("loads");
     assert_eq!(config.signaling.ring_time, Span::secs(90));
     assert_eq!(config.ops.listen, Bind::Off);
     let shown: Vec<_> = config.sfu.advertise.iter().map(|a| a.with_port(3480).to_string()).collect();
     assert_eq!(shown, ["203.0.113.4:3480", "198.51.100.7:9000"]);
-    assert_eq!(config.turn.allow_peers, ["10.0.0.0/8".parse::<IpNet>().unwrap()]);
+    assert_eq!(config.turn.allow_peers, ["10.0.0.0/8".parse().unwrap()]);
+    let denied = config.turn.deny_peers[0].range();
+    assert!(denied.contains("10.1.0.9".parse().unwrap()) && !denied.contains("10.1.0.10".parse().unwrap()));
+    assert_eq!(config.turn.listen_tcp.beside(config.turn.listen), Some(config.turn.listen));
+    assert_eq!(config.turn.listen_tls, "0.0.0.0:443".parse().unwrap());
     assert_eq!(config.turn.relay_ports, Ports { first: 50000, last: 50100 });
 }
 
@@ -62,6 +67,10 @@ fn values_are_types() {
 fn what_is_written_reads_back() {
     let mut config = Config::default();
     config.turn.external_ip = ExternalIp::Is("2001:db8::1".parse().unwrap());
+    config.turn.external_ip6 = "2001:db8::3".parse().unwrap();
+    config.turn.listen_tcp = "192.0.2.1:443".parse().unwrap();
+    config.turn.deny_peers = vec!["2001:db8::5-2001:db8::1:7".parse().unwrap()];
+    config.turn.alternates = vec!["192.0.2.7:3478".parse().unwrap()];
     config.sfu.advertise = vec!["[2001:db8::2]:70".parse().unwrap()];
     config.log.level = "warn,trunkline_sfu=debug".parse().unwrap();
     config.media.file_size = Size(1_500);
@@ -95,6 +104,11 @@ fn wrong_values_name_their_key() {
         ("[signaling]\nsends_per_second = -1", "signaling.sends_per_second"),
         ("[sfu]\nadvertise = [\"0.0.0.0\"]", "sfu.advertise"),
         ("[turn]\nallow_peers = [\"10.0.0.0/33\"]", "turn.allow_peers"),
+        ("[turn]\ndeny_peers = [\"10.0.0.9-10.0.0.1\"]", "turn.deny_peers"),
+        ("[turn]\nlisten_tcp = \"on\"", "turn.listen_tcp"),
+        ("[turn]\nlisten_tls = \"0.0.0.0:443\"", "turn.tls_certificate"),
+        ("[turn]\nexternal_ip6 = \"192.0.2.1\"", "turn.external_ip6"),
+        ("[turn]\nconnections = 0", "turn.connections"),
         ("[turn]\nrelay_ports = \"9-8\"", "turn.relay_ports"),
         ("[turn]\nrealm = \"\"", "turn.realm"),
         ("[turn]\nurls = [\"relay.example\"]", "turn.urls"),

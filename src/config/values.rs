@@ -1,11 +1,12 @@
 //! What a configuration value can be: types that cannot hold a wrong one.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use trunkline_turn::IpRange;
 
 /// Reads from and writes as the text form of the type: what a person types in the file.
 macro_rules! textual {
@@ -24,7 +25,7 @@ macro_rules! textual {
     )+};
 }
 
-textual!(Span, Size, Bind, ExternalIp, Advertised, Ports, LogFilter);
+textual!(Span, Size, Bind, TcpBind, ExternalIp, ExternalIp6, PeerRange, Advertised, Ports, LogFilter);
 
 /// A length of time, written as `500ms`, `60s`, `12h` or `1day`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -120,6 +121,114 @@ impl fmt::Display for Bind {
             Self::Off => f.write_str("off"),
             Self::On(address) => address.fmt(f),
         }
+    }
+}
+
+/// Where to listen for TCP, beside a UDP address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TcpBind {
+    /// Nothing listens.
+    Off,
+    /// The UDP address and port.
+    Same,
+    /// This address.
+    On(SocketAddr),
+}
+
+impl TcpBind {
+    /// The address, given that of UDP.
+    #[must_use]
+    pub fn beside(self, udp: SocketAddr) -> Option<SocketAddr> {
+        match self {
+            Self::Off => None,
+            Self::Same => Some(udp),
+            Self::On(address) => Some(address),
+        }
+    }
+}
+
+impl FromStr for TcpBind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "off" => Ok(Self::Off),
+            "same" => Ok(Self::Same),
+            text => text.parse().map(Self::On).map_err(|_| {
+                format!(
+                    "`{text}` is neither \"off\", \"same\" nor an address with a port such as \"0.0.0.0:443\""
+                )
+            }),
+        }
+    }
+}
+
+impl fmt::Display for TcpBind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Off => f.write_str("off"),
+            Self::Same => f.write_str("same"),
+            Self::On(address) => address.fmt(f),
+        }
+    }
+}
+
+/// An IPv6 address of this machine, or `off`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExternalIp6 {
+    /// None.
+    Off,
+    /// This one.
+    Is(Ipv6Addr),
+}
+
+impl FromStr for ExternalIp6 {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "off" {
+            return Ok(Self::Off);
+        }
+        text.parse().map(Self::Is).map_err(|_| format!("`{text}` is neither \"off\" nor an IPv6 address"))
+    }
+}
+
+impl fmt::Display for ExternalIp6 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Off => f.write_str("off"),
+            Self::Is(ip) => ip.fmt(f),
+        }
+    }
+}
+
+/// Addresses behind the relay: `10.0.0.0/8`, `192.0.2.7` or `192.0.2.5-192.0.2.9`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerRange {
+    text: String,
+    range: IpRange,
+}
+
+impl PeerRange {
+    /// The addresses.
+    #[must_use]
+    pub fn range(&self) -> IpRange {
+        self.range
+    }
+}
+
+impl FromStr for PeerRange {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let range = text.parse().map_err(|error: trunkline_turn::RangeError| error.to_string())?;
+        Ok(Self { text: text.to_owned(), range })
+    }
+}
+
+impl fmt::Display for PeerRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
     }
 }
 

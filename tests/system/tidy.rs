@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 /// splits what belongs together.
 const LINES_MAX: usize = 700;
 
-const SOURCE_FOLDERS: [&str; 10] =
-    ["src", "signaling", "sfu", "turn", "media-store", "crates", "web", "xtask", "tests", "benches"];
+const SOURCE_FOLDERS: [&str; 11] =
+    ["src", "signaling", "sfu", "turn", "media-store", "crates", "web", "xtask", "tests", "benches", "fuzz"];
 
 const GENERATED_FOLDERS: [&str; 5] = ["node_modules", "dist", "target", "__pycache__", ".test"];
 

@@ -3,6 +3,7 @@
 
 mod announce;
 mod counts;
+mod fuzz;
 mod http;
 mod run;
 mod setup;
@@ -28,6 +29,8 @@ Commands:
           Ends with the line `N passed, N failed`, and fails if any did.
   soak    What the tests do some tens of times, some hundreds of times:
             cargo xtask soak uploads [KILLS]    SIGKILLs of the server and of its S3 store during uploads (300)
+  fuzz    Any bytes through the parsers and the TURN server, for SECONDS each (60):
+            cargo xtask fuzz [SECONDS]          new inputs and findings: target/fuzz/; see fuzz/README.md
   setup   Only the set-up of `test`: system packages, web packages, the page, tools.
   help    This text.
 
@@ -38,7 +41,7 @@ Options of test:
                   clippy    every lint is an error, tests and benches included
                   rust      cargo test --workspace, with the arrow, tidy and kill tests, and a real S3 server
                   web       the SDK's and the page's own tests
-                  interop   real Chromium, aiortc, coturn, tus-js-client and tuspy against the real server
+                  interop   real Chromium, aiortc, aioice, libnice, coturn, tus-js-client and tuspy against the real server
   -- ARGS       after one --only: given to that step's test runner
                   cargo xtask test --only rust -- arrows
                   cargo xtask test --only interop -- call relay       (files whose name starts so)
@@ -77,6 +80,7 @@ fn dispatch(arguments: &[String]) -> anyhow::Result<()> {
         "run" => run::run(rest),
         "test" => test::test(rest),
         "soak" => soak::soak(rest),
+        "fuzz" => fuzz::fuzz(rest),
         "setup" => setup::Setup::everything(),
         "help" | "--help" | "-h" => {
             println!("{HELP}");

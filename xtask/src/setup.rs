@@ -22,11 +22,19 @@ const BUILD_PACKAGES: [Package; 2] = [
 ];
 
 /// What only the tests need.
-const TEST_PACKAGES: [Package; 5] = [
+const TEST_PACKAGES: [Package; 9] = [
     Package { name: "chromium", probe: ("chromium", &["--version"]) },
     Package { name: "coturn", probe: ("which", &["turnutils_uclient"]) },
     Package { name: "curl", probe: ("curl", &["--version"]) },
+    // libnice, for Debian's own Python.
+    Package {
+        name: "gir1.2-nice-0.1",
+        probe: ("sh", &["-c", "ls /usr/lib/*/girepository-1.0/Nice-0.1.typelib"]),
+    },
+    Package { name: "iproute2", probe: ("ip", &["-V"]) },
     Package { name: "jq", probe: ("jq", &["--version"]) },
+    Package { name: "openssl", probe: ("openssl", &["version"]) },
+    Package { name: "python3-gi", probe: ("/usr/bin/python3", &["-c", "import gi"]) },
     Package { name: "python3-venv", probe: ("python3", &["-c", "import venv, ensurepip"]) },
 ];
 

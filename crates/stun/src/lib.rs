@@ -17,6 +17,7 @@ mod channel;
 mod classify;
 mod key;
 mod message;
+mod stream;
 mod writer;
 
 pub use attributes::{AddressFamily, attr, decode_xor_address};
@@ -26,8 +27,9 @@ pub use binding::{
 };
 pub use channel::{CHANNEL_DATA_HEADER, CHANNEL_MAX, CHANNEL_MIN, ChannelData, DataIndicationHeader};
 pub use classify::{PacketKind, classify};
-pub use key::IntegrityKey;
+pub use key::{Integrity, IntegrityKey, PasswordAlgorithm};
 pub use message::{Attributes, Class, Message, Method, StunError, TransactionId};
+pub use stream::{FRAME_MAX, FRAME_PREFIX, frame_len};
 pub use writer::MessageWriter;
 
 /// The four bytes at offset 4 of every STUN message (RFC 8489 §5).
@@ -36,5 +38,7 @@ pub const MAGIC_COOKIE: u32 = 0x2112_A442;
 /// Bytes before the first attribute: type, length, cookie, transaction id.
 pub const HEADER_LEN: usize = 20;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 #[cfg(test)]
 mod tests;

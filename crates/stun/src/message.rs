@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use stun_types::attribute::Fingerprint;
 
-use crate::{HEADER_LEN, IntegrityKey, MAGIC_COOKIE, attr, decode_xor_address};
+use crate::{HEADER_LEN, Integrity, IntegrityKey, MAGIC_COOKIE, attr, decode_xor_address};
 
 /// Why a datagram is not a STUN message that we accept. All of them are the sender's fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -108,6 +108,8 @@ pub struct Message<'a> {
     attributes_end: usize,
     /// Where MESSAGE-INTEGRITY starts, and its value.
     integrity: Option<(usize, &'a [u8])>,
+    /// The same of MESSAGE-INTEGRITY-SHA256.
+    integrity_sha256: Option<(usize, &'a [u8])>,
     has_fingerprint: bool,
 }
 
@@ -116,7 +118,8 @@ impl<'a> Message<'a> {
     ///
     /// # Errors
     /// [`StunError`] for bad framing or a wrong FINGERPRINT. A MESSAGE-INTEGRITY of the wrong length is not an
-    /// error here: it fails [`Message::verify`], so that it is answered like any other wrong one.
+    /// error here: it fails [`Message::verify`], so that it is answered like any other wrong one. The same goes for
+    /// MESSAGE-INTEGRITY-SHA256.
     pub fn parse(datagram: &'a [u8]) -> Result<Self, StunError> {
         let header = datagram.first_chunk::<HEADER_LEN>().ok_or(StunError::NotStun)?;
         if header[0] & 0xC0 != 0 || header[4..8] != MAGIC_COOKIE.to_be_bytes() || header[3] & 3 != 0 {
@@ -132,6 +135,7 @@ impl<'a> Message<'a> {
             method,
             attributes_end: datagram.len(),
             integrity: None,
+            integrity_sha256: None,
             has_fingerprint: false,
         };
         let mut sealed = false;
@@ -139,6 +143,10 @@ impl<'a> Message<'a> {
         while let Some((kind, value, next)) = attribute_at(datagram, offset)? {
             match kind {
                 attr::MESSAGE_INTEGRITY if !sealed => message.integrity = Some((offset, value)),
+                // The one attribute that counts behind MESSAGE-INTEGRITY too (RFC 8489 §14.5).
+                attr::MESSAGE_INTEGRITY_SHA256 if message.integrity_sha256.is_none() => {
+                    message.integrity_sha256 = Some((offset, value));
+                }
                 attr::FINGERPRINT => {
                     if next != datagram.len() || value != fingerprint(datagram, offset) {
                         return Err(StunError::Fingerprint);
@@ -221,10 +229,21 @@ impl<'a> Message<'a> {
         self.attributes().map(|(kind, _)| kind).filter(move |kind| *kind < 0x8000 && !known.contains(kind))
     }
 
-    /// Whether there is a MESSAGE-INTEGRITY, right or wrong.
+    /// Which integrity attribute is to be verified, right or wrong: MESSAGE-INTEGRITY-SHA256 if it is present, else
+    /// MESSAGE-INTEGRITY (RFC 8489 §9.2.4).
+    #[must_use]
+    pub fn integrity(&self) -> Option<Integrity> {
+        match (self.integrity_sha256, self.integrity) {
+            (Some(_), _) => Some(Integrity::Sha256),
+            (None, Some(_)) => Some(Integrity::Sha1),
+            (None, None) => None,
+        }
+    }
+
+    /// Whether there is a MESSAGE-INTEGRITY or MESSAGE-INTEGRITY-SHA256, right or wrong.
     #[must_use]
     pub fn has_integrity(&self) -> bool {
-        self.integrity.is_some()
+        self.integrity().is_some()
     }
 
     /// Whether there is a FINGERPRINT; if so it was right, or the message would not have parsed.
@@ -233,12 +252,19 @@ impl<'a> Message<'a> {
         self.has_fingerprint
     }
 
-    /// Whether MESSAGE-INTEGRITY is present and made with `key` (RFC 8489 §14.5). Constant time.
+    /// Whether the integrity attribute of `key`'s kind is present and made with it (RFC 8489 §§14.5, 14.6). Constant
+    /// time.
     #[must_use]
     pub fn verify(&self, key: &IntegrityKey) -> bool {
-        let Some((offset, tag)) = self.integrity else { return false };
-        // The HMAC covers a header whose length ends with MESSAGE-INTEGRITY, whatever follows it.
-        let Ok(length) = u16::try_from(offset + 24 - HEADER_LEN) else { return false };
+        let found = match key.integrity() {
+            Integrity::Sha1 => self.integrity,
+            Integrity::Sha256 => self.integrity_sha256,
+        };
+        let Some((offset, tag)) = found else { return false };
+        // The HMAC covers a header whose length ends with that attribute, whatever follows it.
+        let Ok(length) = u16::try_from(offset + 4 + key.integrity().length() - HEADER_LEN) else {
+            return false;
+        };
         let [high, low] = length.to_be_bytes();
         key.verify(&[&[self.data[0], self.data[1], high, low], &self.data[4..offset]], tag)
     }

@@ -1,10 +1,10 @@
 //! Writing STUN messages into a buffer of the caller's.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::attributes::encode_xor_address;
 use crate::message::{join_type, seal_fingerprint};
-use crate::{Class, HEADER_LEN, IntegrityKey, MAGIC_COOKIE, Method, TransactionId, attr};
+use crate::{AddressFamily, Class, HEADER_LEN, IntegrityKey, MAGIC_COOKIE, Method, TransactionId, attr};
 
 /// Appends one message to a buffer: attributes in order, then [`integrity`](Self::integrity), then
 /// [`fingerprint`](Self::fingerprint). The message is complete, and its length right, after every call.
@@ -57,12 +57,8 @@ impl<'b> MessageWriter<'b> {
 
     /// Appends ERROR-CODE (RFC 8489 §14.8); `code` is 300–699.
     pub fn error(self, code: u16, reason: &str) -> Self {
-        let mut value = [0; 4 + 64];
-        let reason = &reason.as_bytes()[..reason.len().min(64)];
-        value[2] = (code / 100) as u8 & 7;
-        value[3] = (code % 100) as u8;
-        value[4..4 + reason.len()].copy_from_slice(reason);
-        self.attribute(attr::ERROR_CODE, &value[..4 + reason.len()])
+        let (value, length) = error_value(code, reason);
+        self.attribute(attr::ERROR_CODE, &value[..length])
     }
 
     /// Appends UNKNOWN-ATTRIBUTES (RFC 8489 §14.9) with the first sixteen of `types`.
@@ -76,13 +72,39 @@ impl<'b> MessageWriter<'b> {
         self.attribute(attr::UNKNOWN_ATTRIBUTES, &value[..length])
     }
 
-    /// Appends MESSAGE-INTEGRITY over everything so far (RFC 8489 §14.5).
+    /// Appends an address that is not XOR-ed, as ALTERNATE-SERVER's is (RFC 8489 §§14.1, 14.15).
+    pub fn address(self, kind: u16, addr: SocketAddr) -> Self {
+        let mut value = [0; 20];
+        value[1] = AddressFamily::of(addr.ip()).code();
+        value[2..4].copy_from_slice(&addr.port().to_be_bytes());
+        match addr.ip() {
+            IpAddr::V4(ip) => {
+                value[4..8].copy_from_slice(&ip.octets());
+                self.attribute(kind, &value[..8])
+            }
+            IpAddr::V6(ip) => {
+                value[4..].copy_from_slice(&ip.octets());
+                self.attribute(kind, &value)
+            }
+        }
+    }
+
+    /// Appends ADDRESS-ERROR-CODE (RFC 8656 §18.12): why a dual allocation lacks that family.
+    pub fn address_error(self, family: AddressFamily, code: u16, reason: &str) -> Self {
+        let (mut value, length) = error_value(code, reason);
+        value[0] = family.code();
+        self.attribute(attr::ADDRESS_ERROR_CODE, &value[..length])
+    }
+
+    /// Appends MESSAGE-INTEGRITY or MESSAGE-INTEGRITY-SHA256 over everything so far, as the key is made for one or
+    /// the other (RFC 8489 §§14.5, 14.6).
     pub fn integrity(self, key: &IntegrityKey) -> Self {
         let offset = self.out.len();
-        let this = self.attribute(attr::MESSAGE_INTEGRITY, &[0; 20]);
+        let kind = key.integrity();
+        let this = self.attribute(kind.attribute(), &[0; 32][..kind.length()]);
         let tag = key.sign(&[&this.out[this.start..offset]]);
-        if let Some(value) = this.out.get_mut(offset + 4..offset + 24) {
-            value.copy_from_slice(&tag);
+        if let Some(value) = this.out.get_mut(offset + 4..offset + 4 + kind.length()) {
+            value.copy_from_slice(tag.as_ref());
         }
         this
     }
@@ -106,4 +128,14 @@ impl<'b> MessageWriter<'b> {
     fn set_length(&mut self, length: u16) {
         self.out[self.start + 2..self.start + 4].copy_from_slice(&length.to_be_bytes());
     }
+}
+
+/// The value of ERROR-CODE and how many of its bytes count.
+fn error_value(code: u16, reason: &str) -> ([u8; 4 + 64], usize) {
+    let mut value = [0; 4 + 64];
+    let reason = &reason.as_bytes()[..reason.len().min(64)];
+    value[2] = (code / 100) as u8 & 7;
+    value[3] = (code % 100) as u8;
+    value[4..4 + reason.len()].copy_from_slice(reason);
+    (value, 4 + reason.len())
 }

@@ -43,6 +43,12 @@ impl RecvBatch {
         })
     }
 
+    /// Whether the last [`UdpSocket::recv_batch`] had room for more than it found: the socket was empty then, and with
+    /// edge triggering whatever came later is told anew. Saves the call that would only say so.
+    pub fn emptied_socket(&self) -> bool {
+        self.messages < BATCH_SIZE
+    }
+
     /// How many [`RecvBatch::datagrams`] gives. Empty datagrams are not counted among them: nothing of ours is empty.
     fn len(&self) -> usize {
         self.metas[..self.messages].iter().map(|meta| meta.len.div_ceil(meta.stride.max(1))).sum()
@@ -78,7 +84,7 @@ impl UdpSocket {
     /// something was received, an empty datagram.
     ///
     /// # Errors
-    /// [`io::ErrorKind::WouldBlock`] once nothing is left, `batch` being empty then; anything else condemns the socket.
+    /// [`io::ErrorKind::WouldBlock`] if nothing is there, `batch` being empty then; anything else condemns the socket.
     pub fn recv_batch(&mut self, batch: &mut RecvBatch) -> io::Result<usize> {
         batch.messages = 0;
         let mut chunks = batch.buffer.chunks_mut(MESSAGE_LEN_MAX);

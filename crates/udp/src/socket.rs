@@ -50,7 +50,7 @@ pub struct UdpStats {
 /// A non-blocking UDP socket for one thread, which never fragments what it sends.
 ///
 /// Give [`AsRawFd`] to mio's `SourceFd` or to epoll; with edge triggering, call [`UdpSocket::recv_batch`] until it would
-/// block.
+/// block or [`crate::RecvBatch::emptied_socket`].
 #[derive(Debug)]
 pub struct UdpSocket {
     pub(crate) io: Socket,
@@ -86,6 +86,15 @@ impl UdpSocket {
         let local = io.local_addr()?.as_socket().ok_or(io::ErrorKind::Unsupported)?;
         let sender = Sender { gso: state.max_gso_segments() > 1, stats: UdpStats::default() };
         Ok(UdpSocket { io, state, local, sender })
+    }
+
+    /// Lets more sockets be bound to this one's address, those that ask for [`UdpConfig::reuse_port`]. For the first of
+    /// several: bound without, it fails if the port is another process's, even one that would share.
+    ///
+    /// # Errors
+    /// As `setsockopt`.
+    pub fn share_port(&self) -> io::Result<()> {
+        self.io.set_reuse_port(true)
     }
 
     /// Where the socket is bound.

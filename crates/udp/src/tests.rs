@@ -288,6 +288,33 @@ fn sockets_share_a_port_and_flows_stay_with_one() {
 }
 
 #[test]
+fn a_port_that_was_taken_alone_can_be_shared_later() {
+    let alone = UdpConfig { reuse_port: false, ..UdpConfig::default() };
+    let first = UdpSocket::bind("127.0.0.1:0".parse().unwrap(), &alone).unwrap();
+    let addr = first.local_addr();
+    assert_eq!(UdpSocket::bind(addr, &UdpConfig::default()).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    first.share_port().unwrap();
+    assert_eq!(UdpSocket::bind(addr, &UdpConfig::default()).unwrap().local_addr(), addr);
+    assert_eq!(UdpSocket::bind(addr, &alone).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+}
+
+#[test]
+fn a_batch_with_room_left_has_emptied_the_socket() {
+    let (mut a, mut b) = (bind("127.0.0.1:0"), bind("127.0.0.1:0"));
+    let dst = b.local_addr();
+    let mut batch = RecvBatch::new();
+    for (count, emptied) in [(1, true), (31, true), (32, false)] {
+        // Of falling length, so that none of them are received as one.
+        let sent: Vec<Vec<u8>> = (0..count).map(|at| payload(100 - at, 0)).collect();
+        a.send_batch(sent.iter().map(|bytes| single(dst, bytes))).unwrap();
+        assert!(readable(&b));
+        assert_eq!(b.recv_batch(&mut batch).unwrap(), count);
+        assert_eq!(batch.emptied_socket(), emptied, "{count}");
+    }
+    assert!(b.recv_batch(&mut batch).is_err());
+}
+
+#[test]
 fn empty_datagrams_are_not_seen() {
     let (mut a, mut b) = (bind("127.0.0.1:0"), bind("127.0.0.1:0"));
     assert_eq!(a.send_batch([single(b.local_addr(), b""), single(b.local_addr(), b"x")]).unwrap(), 2);

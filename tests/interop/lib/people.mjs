@@ -25,10 +25,10 @@ const FLAGS = [
   '--disable-renderer-backgrounding',
 ];
 
-/** A browser; close it when the test is over. */
-export async function openBrowser() {
+/** A browser with these flags besides; close it when the test is over. */
+export async function openBrowser(...flags) {
   const sandbox = process.getuid() === 0 ? ['--no-sandbox'] : [];
-  return chromium.launch({ executablePath: EXECUTABLE, headless: true, args: [...FLAGS, ...sandbox] });
+  return chromium.launch({ executablePath: EXECUTABLE, headless: true, args: [...FLAGS, ...flags, ...sandbox] });
 }
 
 /** Somebody who has opened the page with a link that logs in. */

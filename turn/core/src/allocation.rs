@@ -1,11 +1,15 @@
-//! One allocation with its permissions and channels (RFC 8656 §§6, 9, 12).
+//! One allocation with its relays, permissions and channels (RFC 8656 §§6, 9, 12).
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use trunkline_stun::{AddressFamily, IntegrityKey, TransactionId};
 
-use crate::{ClientPath, Limits, PeerPolicy};
+use crate::auth::{Password, Scheme};
+use crate::ledger::Token;
+use crate::ports::PortKind;
+use crate::rate::{Bucket, Pace, RelayBuckets};
+use crate::{ClientPath, Limits, PeerPolicy, Refusal, Usage};
 
 /// The peer policy with a number that grows whenever it changes.
 #[derive(Debug)]
@@ -20,21 +24,47 @@ pub(crate) struct Allocation {
     pub(crate) username: Box<[u8]>,
     /// Where the user starts in `username`.
     pub(crate) user_at: usize,
-    /// The key the allocation was made with: it outlives the credential's expiry and the secret's rotation.
-    pub(crate) key: IntegrityKey,
-    pub(crate) family: AddressFamily,
-    pub(crate) port: u16,
-    pub(crate) even_port: bool,
-    /// Whether the shell has said that the relay socket is open.
-    pub(crate) bound: bool,
-    pub(crate) bind_attempts: u8,
-    /// The Allocate that made it, so that a retransmission gets the same answer.
-    pub(crate) transaction_id: TransactionId,
-    pub(crate) with_fingerprint: bool,
-    pub(crate) lifetime: Duration,
-    pub(crate) expires: Instant,
+    /// The password that it was made with: it outlives the credential's expiry and the secret's rotation.
+    pub(crate) password: Password,
+    /// The relayed transport addresses, IPv4 and IPv6: at least one.
+    pub(crate) relays: [Option<Relay>; 2],
+    pub(crate) origin: Origin,
+    pub(crate) made: Instant,
+    pub(crate) usage: Usage,
+    pub(crate) to_peers: RelayBuckets,
+    pub(crate) to_client: RelayBuckets,
+    pub(crate) new_peers: Bucket,
+    /// When it was reported last for going over a limit.
+    pub(crate) reported: Option<Instant>,
     permissions: Vec<Permission>,
     channels: Vec<Channel>,
+}
+
+/// A relayed transport address; its IP is the configuration's. Each has its own time-to-expiry (RFC 8656 §6).
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Relay {
+    pub(crate) port: u16,
+    pub(crate) kind: PortKind,
+    /// Whether the shell has said that the socket is open.
+    pub(crate) open: bool,
+    /// Ports that were asked for so far.
+    pub(crate) attempts: u8,
+    pub(crate) expires: Instant,
+}
+
+/// The Allocate that made it, as far as its answer needs it, so that a retransmission gets the same answer.
+#[derive(Debug)]
+pub(crate) struct Origin {
+    pub(crate) transaction_id: TransactionId,
+    pub(crate) scheme: Scheme,
+    pub(crate) fingerprint: bool,
+    pub(crate) lifetime: u32,
+    /// RESERVATION-TOKEN of the answer.
+    pub(crate) token: Option<Token>,
+    /// ADDRESS-ERROR-CODE of the answer: the family that a dual allocation lacks, and why.
+    pub(crate) lacks: Option<(AddressFamily, Refusal)>,
+    /// Whether it was answered.
+    pub(crate) answered: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -63,13 +93,25 @@ pub(crate) enum Access {
     Denied,
 }
 
-/// Why a channel cannot be bound.
+/// Why permissions are not given or a channel is not bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BindError {
     /// The number is another peer's, or the peer has another number.
     Conflict,
     /// The cap is reached.
     Full,
+    /// Too many new peers a second.
+    TooFast,
+}
+
+/// What a request for permissions or a channel is judged by.
+pub(crate) struct Judge<'a> {
+    pub(crate) limits: &'a Limits,
+    pub(crate) new_peers: &'a Pace,
+    pub(crate) version: u32,
+    pub(crate) now: Instant,
+    /// The same in ns since the server's start.
+    pub(crate) nanos: u64,
 }
 
 /// Asks the policy again if it changed since it was asked last: so a reload holds from the next packet on.
@@ -81,33 +123,40 @@ fn recheck(ip: IpAddr, version: &mut u32, denied: &mut bool, policy: &PolicyVers
     if *denied { Access::Denied } else { Access::Granted }
 }
 
+/// The place of a family in tables of two.
+pub(crate) fn place(family: AddressFamily) -> usize {
+    match family {
+        AddressFamily::V4 => 0,
+        AddressFamily::V6 => 1,
+    }
+}
+
+/// The family of a place.
+pub(crate) const FAMILIES: [AddressFamily; 2] = [AddressFamily::V4, AddressFamily::V6];
+
 impl Allocation {
-    #[allow(clippy::too_many_arguments, reason = "every field has its own source")]
     pub(crate) fn new(
         path: ClientPath,
         username: &[u8],
         user_at: usize,
-        key: IntegrityKey,
-        family: AddressFamily,
-        port: u16,
-        transaction_id: TransactionId,
-        lifetime: Duration,
+        password: Password,
+        relays: [Option<Relay>; 2],
+        origin: Origin,
         now: Instant,
     ) -> Self {
         Self {
             path,
             username: username.into(),
             user_at,
-            key,
-            family,
-            port,
-            even_port: false,
-            bound: false,
-            bind_attempts: 1,
-            transaction_id,
-            with_fingerprint: false,
-            lifetime,
-            expires: now + lifetime,
+            password,
+            relays,
+            origin,
+            made: now,
+            usage: Usage::default(),
+            to_peers: RelayBuckets::default(),
+            to_client: RelayBuckets::default(),
+            new_peers: Bucket::default(),
+            reported: None,
             permissions: Vec::new(),
             channels: Vec::new(),
         }
@@ -115,6 +164,20 @@ impl Allocation {
 
     pub(crate) fn user(&self) -> &[u8] {
         &self.username[self.user_at..]
+    }
+
+    /// The key that signs the answer to the Allocate.
+    pub(crate) fn answer_key(&self, realm: &str) -> IntegrityKey {
+        self.origin.scheme.answer_key(&self.password, &self.username, realm)
+    }
+
+    pub(crate) fn relay(&self, family: AddressFamily) -> Option<&Relay> {
+        self.relays[place(family)].as_ref()
+    }
+
+    /// Whether a relay of that family relays now.
+    pub(crate) fn relays_now(&self, family: AddressFamily, now: Instant) -> bool {
+        self.relay(family).is_some_and(|relay| relay.open && relay.expires > now)
     }
 
     /// Whether packets to and from `ip` pass.
@@ -126,21 +189,24 @@ impl Allocation {
     }
 
     /// Gives or refreshes permission for all of `ips`, or for none if they do not fit. The caller asked the policy.
-    pub(crate) fn permit(&mut self, ips: &[IpAddr], limits: &Limits, version: u32, now: Instant) -> bool {
-        self.permissions.retain(|permission| permission.expires > now);
+    pub(crate) fn permit(&mut self, ips: &[IpAddr], judge: &Judge<'_>) -> Result<(), BindError> {
+        self.permissions.retain(|permission| permission.expires > judge.now);
         let known = |ip: &IpAddr| self.permissions.iter().any(|permission| permission.ip == *ip);
         let new = ips.iter().filter(|ip| !known(ip)).count();
-        if self.permissions.len() + new > limits.permissions {
-            return false;
+        if self.permissions.len() + new > judge.limits.permissions {
+            return Err(BindError::Full);
         }
-        let expires = now + limits.permission_lifetime;
+        self.new_peers =
+            judge.new_peers.take(self.new_peers, new as u64, judge.nanos).ok_or(BindError::TooFast)?;
+        let expires = judge.now + judge.limits.permission_lifetime;
         for ip in ips {
+            let given = Permission { ip: *ip, expires, version: judge.version, denied: false };
             match self.permissions.iter_mut().find(|permission| permission.ip == *ip) {
-                Some(permission) => *permission = Permission { ip: *ip, expires, version, denied: false },
-                None => self.permissions.push(Permission { ip: *ip, expires, version, denied: false }),
+                Some(permission) => *permission = given,
+                None => self.permissions.push(given),
             }
         }
-        true
+        Ok(())
     }
 
     /// The peer of a bound channel.
@@ -174,11 +240,9 @@ impl Allocation {
         &mut self,
         number: u16,
         peer: SocketAddr,
-        limits: &Limits,
-        version: u32,
-        now: Instant,
+        judge: &Judge<'_>,
     ) -> Result<(), BindError> {
-        self.channels.retain(|channel| channel.expires > now);
+        self.channels.retain(|channel| channel.expires > judge.now);
         let mut found = None;
         for (index, channel) in self.channels.iter().enumerate() {
             match (channel.number == number, channel.peer == peer) {
@@ -187,14 +251,12 @@ impl Allocation {
                 (false, false) => {}
             }
         }
-        if found.is_none() && self.channels.len() >= limits.channels {
+        if found.is_none() && self.channels.len() >= judge.limits.channels {
             return Err(BindError::Full);
         }
-        if !self.permit(&[peer.ip()], limits, version, now) {
-            return Err(BindError::Full);
-        }
-        let expires = now + limits.channel_lifetime;
-        let channel = Channel { number, peer, expires, version, denied: false };
+        self.permit(&[peer.ip()], judge)?;
+        let expires = judge.now + judge.limits.channel_lifetime;
+        let channel = Channel { number, peer, expires, version: judge.version, denied: false };
         match found {
             Some(index) => self.channels[index] = channel,
             None => self.channels.push(channel),
@@ -202,8 +264,17 @@ impl Allocation {
         Ok(())
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn counts(&self) -> (usize, usize) {
         (self.permissions.len(), self.channels.len())
+    }
+
+    /// Bytes that it takes, the tables' included.
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> usize {
+        size_of::<Self>()
+            + self.username.len()
+            + self.permissions.capacity() * size_of::<Permission>()
+            + self.channels.capacity() * size_of::<Channel>()
     }
 }

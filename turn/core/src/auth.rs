@@ -1,16 +1,17 @@
-//! Ephemeral credentials and stateless nonces.
+//! Ephemeral credentials, and which key a request was made with (RFC 8489 §9.2).
 //!
 //! A username is `expiry:user`, expiry in Unix seconds; its password is base64(HMAC-SHA1(secret, username)), the
 //! scheme that coturn calls `use-auth-secret` and browsers know as `iceServers`. Signaling mints, TURN verifies,
 //! and nothing but the secret is shared.
 
-use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use aws_lc_rs::{constant_time, hmac};
+use aws_lc_rs::hmac;
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use trunkline_stun::{IntegrityKey, Message};
+use base64::engine::general_purpose::STANDARD;
+use trunkline_stun::{Integrity, IntegrityKey, Message, PasswordAlgorithm, attr};
+
+use crate::Refusal;
 
 /// Longest USERNAME, in bytes (RFC 8489 §14.3 as RFC 5389 §15.3 had it: fewer than 513).
 const USERNAME_MAX: usize = 512;
@@ -32,9 +33,15 @@ impl Secret {
         self.bytes.is_empty()
     }
 
-    fn password(&self, username: &[u8]) -> String {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    fn password(&self, username: &[u8]) -> Password {
         let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &self.bytes);
-        STANDARD.encode(hmac::sign(&key, username))
+        let mut password = Password { raw: [0; 20] };
+        password.raw.copy_from_slice(hmac::sign(&key, username).as_ref());
+        password
     }
 }
 
@@ -58,7 +65,7 @@ pub struct Credentials {
 #[must_use]
 pub fn mint(secret: &Secret, user: &str, expiry: Duration) -> Credentials {
     let username = format!("{}:{user}", expiry.as_secs());
-    let password = secret.password(username.as_bytes());
+    let password = STANDARD.encode(secret.password(username.as_bytes()).raw);
     Credentials { username, password }
 }
 
@@ -73,94 +80,92 @@ pub(crate) fn split_username(username: &[u8]) -> Option<(u64, &[u8])> {
     Some((expiry, &username[colon + 1..]))
 }
 
-/// The key under which one of `secrets` made `message`, if any did. Says nothing about expiry.
-pub(crate) fn verify(
+/// The password of a username, before base64. An allocation keeps this: 20 bytes, out of which the key of any
+/// algorithm is made when a request needs it.
+#[derive(Clone, Copy)]
+pub(crate) struct Password {
+    raw: [u8; 20],
+}
+
+impl Password {
+    /// The key of the long-term credential (RFC 8489 §9.2.2) for that attribute.
+    pub(crate) fn key(
+        &self,
+        algorithm: PasswordAlgorithm,
+        integrity: Integrity,
+        username: &[u8],
+        realm: &str,
+    ) -> IntegrityKey {
+        let mut text = [0; 28];
+        let length = STANDARD.encode_slice(self.raw, &mut text).unwrap_or_default();
+        let password = &text[..length];
+        IntegrityKey::long_term_with(algorithm, integrity, username, realm.as_bytes(), password)
+    }
+}
+
+impl std::fmt::Debug for Password {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Password(…)")
+    }
+}
+
+/// PASSWORD-ALGORITHMS of our challenges, in the order of our preference.
+pub(crate) const PASSWORD_ALGORITHMS: [u8; 8] = [0, 2, 0, 0, 0, 1, 0, 0];
+
+/// How a request was made: decided by its attributes alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Scheme {
+    algorithm: PasswordAlgorithm,
+    /// Neither PASSWORD-ALGORITHM nor PASSWORD-ALGORITHMS was there: a client of RFC 5389, or one that was made to
+    /// believe that we are.
+    classic: bool,
+}
+
+impl Scheme {
+    /// RFC 8489 §9.2.4 for a nonce whose feature "password algorithms" is set, as it is in all of ours: who echoes
+    /// anything must echo what we sent and choose from it, so that nobody on the path can take SHA-256 out of the
+    /// offer.
+    pub(crate) fn of(message: &Message<'_>) -> Result<Self, Refusal> {
+        match (message.attribute(attr::PASSWORD_ALGORITHM), message.attribute(attr::PASSWORD_ALGORITHMS)) {
+            (None, None) => Ok(Self { algorithm: PasswordAlgorithm::Md5, classic: true }),
+            (Some(chosen), Some(offered)) if offered == PASSWORD_ALGORITHMS => {
+                let algorithm = PasswordAlgorithm::from_value(chosen).ok_or(Refusal::BadRequest)?;
+                Ok(Self { algorithm, classic: false })
+            }
+            _ => Err(Refusal::BadRequest),
+        }
+    }
+
+    /// The key that signs answers: MESSAGE-INTEGRITY-SHA256 unless the request was a classic one (RFC 8489 §9.2.4).
+    pub(crate) fn answer_key(self, password: &Password, username: &[u8], realm: &str) -> IntegrityKey {
+        let integrity = if self.classic { Integrity::Sha1 } else { Integrity::Sha256 };
+        password.key(self.algorithm, integrity, username, realm)
+    }
+
+    /// Whether `message` was made with that password.
+    pub(crate) fn verify(
+        self,
+        message: &Message<'_>,
+        password: &Password,
+        username: &[u8],
+        realm: &str,
+    ) -> bool {
+        message.integrity().is_some_and(|integrity| {
+            message.verify(&password.key(self.algorithm, integrity, username, realm))
+        })
+    }
+}
+
+/// The password of `username` under that of `secrets` with which `message` was made. Says nothing about expiry.
+pub(crate) fn find_password(
     secrets: &[Secret],
+    scheme: Scheme,
     realm: &str,
     username: &[u8],
     message: &Message<'_>,
-) -> Option<IntegrityKey> {
-    secrets.iter().find_map(|secret| {
-        let password = secret.password(username);
-        let key = IntegrityKey::long_term(username, realm.as_bytes(), password.as_bytes());
-        message.verify(&key).then_some(key)
-    })
-}
-
-/// The nonce cookie and an empty set of security features (RFC 8489 §9.2): SHA-256 is not offered yet.
-const PREFIX: &[u8; 13] = b"obMatJos2AAAA";
-const TIME_LEN: usize = 4;
-const TAG_LEN: usize = 12;
-/// Bytes of a nonce on the wire.
-pub(crate) const NONCE_LEN: usize = PREFIX.len() + (TIME_LEN + TAG_LEN) * 4 / 3 + 1;
-
-/// Makes and checks nonces without remembering them: prefix, time, and a MAC over prefix, time and the client's
-/// address. Any server of the fleet accepts them, since the key comes from the shared secret.
-#[derive(Debug)]
-pub(crate) struct Nonces {
-    keys: Vec<hmac::Key>,
-    lifetime: u64,
-}
-
-/// What nonces of another server's clock may be ahead of ours, in seconds.
-const SKEW_MAX: u64 = 60;
-
-impl Nonces {
-    pub(crate) fn new(secrets: &[Secret], lifetime: Duration) -> Self {
-        let derive = |secret: &Secret| {
-            let parent = hmac::Key::new(hmac::HMAC_SHA256, &secret.bytes);
-            hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&parent, b"trunkline turn nonce v1").as_ref())
-        };
-        Self { keys: secrets.iter().map(derive).collect(), lifetime: lifetime.as_secs() }
-    }
-
-    /// A nonce for that client at that Unix time. 32 bits of seconds last until 2106.
-    pub(crate) fn issue(&self, client: SocketAddr, unix: u64) -> [u8; NONCE_LEN] {
-        let time = (unix as u32).to_be_bytes();
-        let mut raw = [0; TIME_LEN + TAG_LEN];
-        raw[..TIME_LEN].copy_from_slice(&time);
-        if let Some(key) = self.keys.first() {
-            raw[TIME_LEN..].copy_from_slice(&tag(key, time, client));
-        }
-        let mut nonce = [0; NONCE_LEN];
-        nonce[..PREFIX.len()].copy_from_slice(PREFIX);
-        let written = URL_SAFE_NO_PAD.encode_slice(raw, &mut nonce[PREFIX.len()..]);
-        debug_assert_eq!(written, Ok(NONCE_LEN - PREFIX.len()));
-        nonce
-    }
-
-    /// Whether it is ours, for that client, and still good.
-    pub(crate) fn verify(&self, nonce: &[u8], client: SocketAddr, unix: u64) -> bool {
-        let Some(encoded) = nonce.strip_prefix(PREFIX).filter(|rest| rest.len() == NONCE_LEN - PREFIX.len())
-        else {
-            return false;
-        };
-        let mut raw = [0; TIME_LEN + TAG_LEN + 2];
-        let Ok(length) = URL_SAFE_NO_PAD.decode_slice(encoded, &mut raw) else { return false };
-        if length != TIME_LEN + TAG_LEN {
-            return false;
-        }
-        let time = [raw[0], raw[1], raw[2], raw[3]];
-        let issued = u64::from(u32::from_be_bytes(time));
-        issued <= unix + SKEW_MAX
-            && unix <= issued + self.lifetime
-            && self.keys.iter().any(|key| {
-                let expected = tag(key, time, client);
-                constant_time::verify_slices_are_equal(&expected, &raw[TIME_LEN..length]).is_ok()
-            })
-    }
-}
-
-fn tag(key: &hmac::Key, time: [u8; TIME_LEN], client: SocketAddr) -> [u8; TAG_LEN] {
-    let mut context = hmac::Context::with_key(key);
-    context.update(PREFIX);
-    context.update(&time);
-    match client.ip() {
-        IpAddr::V4(ip) => context.update(&ip.octets()),
-        IpAddr::V6(ip) => context.update(&ip.octets()),
-    }
-    context.update(&client.port().to_be_bytes());
-    let mut tag = [0; TAG_LEN];
-    tag.copy_from_slice(&context.sign().as_ref()[..TAG_LEN]);
-    tag
+) -> Option<Password> {
+    secrets
+        .iter()
+        .map(|secret| secret.password(username))
+        .find(|password| scheme.verify(message, password, username, realm))
 }

@@ -4,6 +4,8 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use trunkline_stun::AddressFamily;
+
 use crate::{IpRange, PeerPolicy, Secret};
 
 /// Everything that [`crate::TurnServer::new`] needs to know.
@@ -18,7 +20,7 @@ pub struct Config {
     pub relay_v4: Option<RelayAddress>,
     /// Where IPv6 relay sockets live; without it IPv6 allocations are answered 440.
     pub relay_v6: Option<RelayAddress>,
-    /// UDP ports of relay sockets, in both families. One allocation takes one.
+    /// UDP ports of relay sockets, in both families. One allocation takes one, or one of each family.
     pub relay_ports: RangeInclusive<u16>,
     /// Peers that the built-in list would refuse and that clients may reach all the same, such as an SFU on a
     /// private address.
@@ -44,14 +46,15 @@ pub struct RelayAddress {
     pub advertised: IpAddr,
 }
 
-/// Bounds of one server value. Worst-case memory is about `allocations × (1.5 KiB + permissions × 56 B + channels ×
-/// 72 B)`: 10,000 allocations with every slot used take 55 MB, and some 20 MB as browsers use them.
+/// Bounds of one server value. Worst-case memory is about `allocations × (1 KiB + permissions × 56 B + channels ×
+/// 72 B)`: 10,000 allocations with every slot used take 50 MB, and some 12 MB as browsers use them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Live allocations. Default 10,000. Higher: more memory and relay sockets. Lower: 508 sooner.
+    /// Live allocations of the whole server ([`Config::part`] divides them). Default 10,000. Higher: more memory and
+    /// relay sockets. Lower: 508 sooner.
     pub allocations: usize,
-    /// Live allocations of one user (the part of the username behind the expiry). Default 24, which is a few
-    /// devices with a few candidates each. Higher: one leaked credential can take more ports. Lower: users with
+    /// Live allocations of one user (the part of the username behind the expiry), on all shards together; a reserved
+    /// port counts as one. Default 24, which is a few devices with a few candidates each. Higher: one leaked credential can take more ports. Lower: users with
     /// many interfaces are answered 486.
     pub allocations_per_user: u32,
     /// Permissions (peer IP addresses) of one allocation. Default 32. Higher: more memory and a longer scan for
@@ -75,6 +78,28 @@ pub struct Limits {
     /// counted. Default 256. Takes 32 KiB whatever it is, so sources can share a count. Higher: a better reflector.
     /// Lower: many clients behind one address wait for a retransmission.
     pub challenges_per_second: u32,
+    /// Packets a second of one allocation, each way; what exceeds them is dropped, counted and reported. A second's
+    /// worth may come at once. Default 10,000, some 100 Mbit/s of full packets. Higher: one user, or a loop through
+    /// two relays, can take more of the machine. Lower: fast transfers over data channels are slowed.
+    pub allocation_packets_per_second: u64,
+    /// Payload bytes a second of one allocation, each way, at least 65,536. Default 12,500,000 (100 Mbit/s). Effects
+    /// as above.
+    pub allocation_bytes_per_second: u64,
+    /// Packets a second of the whole server, both ways together ([`Config::part`] divides them). Default: no bound.
+    /// Lower: everybody loses packets before the machine or its uplink is overrun.
+    pub total_packets_per_second: Option<u64>,
+    /// Payload bytes a second of the whole server, both ways together, at least 65,536 a shard. Default: no bound.
+    /// Effects as above.
+    pub total_bytes_per_second: Option<u64>,
+    /// New peers (IP addresses without a live permission) of one allocation a second, after the first
+    /// `new_peers_burst`; more is answered 508 and reported. Default 5. Higher: an allocation scans a network
+    /// faster. Lower: a client that learns many candidates late must ask again.
+    pub new_peers_per_second: u32,
+    /// New peers of one allocation at once. Default 20, which is a large ICE session's candidates. Effects as above.
+    pub new_peers_burst: u32,
+    /// How long a port is held under a RESERVATION-TOKEN (RFC 8656 §7.2: at least 30 s). Default 30 s. Higher:
+    /// unused ports are missing longer. Lower: slow clients are answered 508.
+    pub reservation_lifetime: Duration,
 }
 
 impl Default for Limits {
@@ -90,6 +115,13 @@ impl Default for Limits {
             channel_lifetime: Duration::from_secs(600),
             nonce_lifetime: Duration::from_secs(3600),
             challenges_per_second: 256,
+            allocation_packets_per_second: 10_000,
+            allocation_bytes_per_second: 12_500_000,
+            total_packets_per_second: None,
+            total_bytes_per_second: None,
+            new_peers_per_second: 5,
+            new_peers_burst: 20,
+            reservation_lifetime: Duration::from_secs(30),
         }
     }
 }
@@ -113,12 +145,22 @@ pub enum ConfigError {
     /// The port range is empty or starts at 0.
     #[error("relay port range {0}-{1} is empty or starts at 0")]
     RelayPorts(u16, u16),
+    /// More shards than pairs of relay ports.
+    #[error("{0} shards need as many pairs of relay ports")]
+    Shards(usize),
     /// A limit is 0, or the default lifetime exceeds the longest.
     #[error("limit {0} is out of range")]
     Limit(&'static str),
 }
 
 impl Config {
+    pub(crate) fn relay(&self, family: AddressFamily) -> Option<RelayAddress> {
+        match family {
+            AddressFamily::V4 => self.relay_v4,
+            AddressFamily::V6 => self.relay_v6,
+        }
+    }
+
     /// The peer policy that these settings make, the relay's own addresses refused with the rest.
     #[must_use]
     pub fn peer_policy(&self) -> PeerPolicy {
@@ -127,6 +169,27 @@ impl Config {
             own.extend([relay.bind, relay.advertised]);
         }
         PeerPolicy::new(&self.allow_peers, &self.deny_peers, &own)
+    }
+
+    /// What shard `index` of `shards` serves: its part of the relay ports, and of what is counted for the whole
+    /// server. Parts begin at even ports, so that no pair is torn.
+    ///
+    /// # Errors
+    /// [`ConfigError::Shards`] when there are fewer port pairs than shards.
+    pub fn part(&self, index: usize, shards: usize) -> Result<Self, ConfigError> {
+        let (first, last) = (u32::from(*self.relay_ports.start()), u32::from(*self.relay_ports.end()));
+        let pairs = (last / 2 + 1).saturating_sub(first / 2) as usize;
+        if index >= shards || pairs < shards {
+            return Err(ConfigError::Shards(shards));
+        }
+        let start = |index: usize| (first / 2 * 2) + (pairs * index / shards * 2) as u32;
+        let (from, to) = (start(index).max(first) as u16, (start(index + 1) - 1).min(last) as u16);
+        let mut limits = self.limits.clone();
+        limits.allocations = limits.allocations.div_ceil(shards);
+        for total in [&mut limits.total_packets_per_second, &mut limits.total_bytes_per_second] {
+            *total = total.map(|total| total / shards as u64);
+        }
+        Ok(Self { relay_ports: from..=to, limits, ..self.clone() })
     }
 
     /// Checks what the types cannot say.
@@ -163,9 +226,17 @@ impl Config {
 }
 
 impl Limits {
+    /// RFC 8656 §7.2: at least the default, at most the maximum.
+    pub(crate) fn granted_lifetime(&self, requested: Option<u32>) -> Duration {
+        let requested =
+            requested.map_or(self.lifetime_default, |seconds| Duration::from_secs(seconds.into()));
+        requested.clamp(self.lifetime_default, self.lifetime_max)
+    }
+
     fn check(&self) -> Result<(), ConfigError> {
         for (name, zero) in [
-            ("allocations", self.allocations == 0 || u32::try_from(self.allocations).is_err()),
+            // Relays are numbered with 32 bits, two for each allocation.
+            ("allocations", self.allocations == 0 || i32::try_from(self.allocations).is_err()),
             ("allocations_per_user", self.allocations_per_user == 0),
             ("permissions", self.permissions == 0),
             ("channels", self.channels == 0),
@@ -178,6 +249,14 @@ impl Limits {
             ("channel_lifetime", self.channel_lifetime.is_zero()),
             ("nonce_lifetime", self.nonce_lifetime.is_zero()),
             ("challenges_per_second", self.challenges_per_second == 0),
+            ("allocation_packets_per_second", self.allocation_packets_per_second == 0),
+            // Else the largest packet would never pass.
+            ("allocation_bytes_per_second", self.allocation_bytes_per_second < 65_536),
+            ("total_packets_per_second", self.total_packets_per_second == Some(0)),
+            ("total_bytes_per_second", self.total_bytes_per_second.is_some_and(|total| total < 65_536)),
+            ("new_peers_per_second", self.new_peers_per_second == 0),
+            ("new_peers_burst", self.new_peers_burst == 0),
+            ("reservation_lifetime", self.reservation_lifetime.is_zero()),
         ] {
             if zero {
                 return Err(ConfigError::Limit(name));

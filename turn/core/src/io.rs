@@ -6,11 +6,22 @@ use std::time::Instant;
 
 use trunkline_stun::{AddressFamily, CHANNEL_DATA_HEADER, ChannelData, DataIndicationHeader};
 
-use crate::DropReason;
+use crate::allocation::{FAMILIES, place};
+use crate::{DropReason, Event};
 
 /// A listening socket, numbered by the shell. With the client's address it is the 5-tuple (RFC 8656 §2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ListenerId(pub u16);
+
+/// A TCP or TLS connection, named by the shell: a slot of its table and how often the slot has been used, so that a
+/// closed connection is never taken for its successor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StreamId {
+    /// The slot.
+    pub index: u32,
+    /// Grows whenever the slot is used again.
+    pub generation: u32,
+}
 
 /// A client's 5-tuple as the server sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -22,13 +33,15 @@ pub struct ClientPath {
     /// On which of our addresses, where the socket is bound to a wildcard: answers must come from it, and a client
     /// that uses two of them has two 5-tuples. `None` where the socket says it all.
     pub local_ip: Option<IpAddr>,
+    /// On which connection; `None` is UDP.
+    pub stream: Option<StreamId>,
 }
 
 impl ClientPath {
-    /// The path on a socket that is bound to one address.
+    /// The path on a UDP socket that is bound to one address.
     #[must_use]
     pub fn new(client: SocketAddr, listener: ListenerId) -> Self {
-        Self { client, listener, local_ip: None }
+        Self { client, listener, local_ip: None, stream: None }
     }
 }
 
@@ -36,28 +49,51 @@ impl ClientPath {
 /// told apart by the generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RelayId {
-    pub(crate) index: u32,
-    pub(crate) generation: u32,
+    index: u32,
+    generation: u32,
 }
 
 impl RelayId {
-    /// A small number that no two *live* relays share, below `Limits::allocations`: an index for the shell's table
-    /// of sockets.
+    /// The relay of that family of the allocation at `allocation`.
+    pub(crate) fn new(allocation: u32, generation: u32, family: AddressFamily) -> Self {
+        Self { index: allocation * 2 + place(family) as u32, generation }
+    }
+
+    pub(crate) fn allocation(self) -> u32 {
+        self.index / 2
+    }
+
+    pub(crate) fn family(self) -> AddressFamily {
+        FAMILIES[self.index as usize % 2]
+    }
+
+    /// A small number that no two *live* relays share, below twice `Limits::allocations` (an allocation may have a
+    /// relay of each family): an index for the shell's table of sockets.
     #[must_use]
     pub fn index(self) -> usize {
         self.index as usize
+    }
+
+    pub(crate) fn generation(self) -> u32 {
+        self.generation
     }
 }
 
 /// Something that happened.
 #[derive(Debug, Clone, Copy)]
 pub enum Input<'a> {
-    /// A datagram arrived on a listening socket.
+    /// A datagram arrived on a listening socket, or a whole message on a stream.
     Client {
-        /// From whom, on which socket.
+        /// From whom, on which socket or stream.
         path: ClientPath,
-        /// Its bytes.
+        /// Its bytes. On a stream exactly one message (RFC 8489 §6.2.2, RFC 8656 §12.5): STUN, or ChannelData with
+        /// or without its padding.
         data: &'a [u8],
+    },
+    /// A client's connection has ended, and its allocation with it. Nothing is answered.
+    StreamClosed {
+        /// The path that its messages had.
+        path: ClientPath,
     },
     /// A datagram arrived on a relay socket.
     Peer {
@@ -94,7 +130,7 @@ pub enum Handled {
 /// Where a datagram goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Destination {
-    /// To a client, from the listening socket in the path.
+    /// To a client, from the listening socket or on the stream in the path.
     Client(ClientPath),
     /// To a peer, from a relay socket.
     Peer {
@@ -142,14 +178,21 @@ pub enum RelayHeader {
     /// Nothing: to a peer.
     Bare,
     /// ChannelData: to a client with a channel for that peer.
-    Channel([u8; CHANNEL_DATA_HEADER]),
+    Channel {
+        /// Number and length.
+        header: [u8; CHANNEL_DATA_HEADER],
+        /// Zero bytes after the payload.
+        padding: u8,
+    },
     /// A Data indication: to a client without one.
     Data(DataIndicationHeader),
 }
 
 impl RelayHeader {
-    pub(crate) fn channel(number: u16, length: u16) -> Self {
-        Self::Channel(ChannelData::header(number, length))
+    /// ChannelData is padded to four bytes on a stream, and need not be over UDP (RFC 8656 §12.5).
+    pub(crate) fn channel(number: u16, length: u16, stream: bool) -> Self {
+        let padding = if stream { length.wrapping_neg() as u8 & 3 } else { 0 };
+        Self::Channel { header: ChannelData::header(number, length), padding }
     }
 
     /// The bytes before the payload.
@@ -157,16 +200,17 @@ impl RelayHeader {
     pub fn as_bytes(&self) -> &[u8] {
         match self {
             Self::Bare => &[],
-            Self::Channel(header) => header,
+            Self::Channel { header, .. } => header,
             Self::Data(header) => header.as_bytes(),
         }
     }
 
-    /// Zero bytes after the payload. ChannelData over UDP needs none (RFC 8656 §12.5).
+    /// How many zero bytes follow the payload, 0–3.
     #[must_use]
     pub fn padding(&self) -> usize {
         match self {
-            Self::Bare | Self::Channel(_) => 0,
+            Self::Bare => 0,
+            Self::Channel { padding, .. } => usize::from(*padding),
             Self::Data(header) => header.padding(),
         }
     }
@@ -177,7 +221,7 @@ impl RelayHeader {
 pub enum Output<'a> {
     /// Send an answer to a client. The bytes are valid until the next `handle`.
     Transmit {
-        /// To whom, from which socket.
+        /// To whom, from which socket or on which stream.
         path: ClientPath,
         /// One message.
         data: &'a [u8],
@@ -196,6 +240,8 @@ pub enum Output<'a> {
         /// The socket.
         relay: RelayId,
     },
+    /// Something to account or to report.
+    Event(Event<'a>),
     /// Nothing to do before that time, or at all. Always the last output.
     Timeout(Option<Instant>),
 }

@@ -1,4 +1,5 @@
-//! Requests: who asks, whether they may, and the answer (RFC 8489 §9.2.4, RFC 8656 §§7, 8, 10, 12).
+//! Requests: who asks, whether they may, and the answer (RFC 8489 §9.2.4, RFC 8656 §§8, 10, 12). Allocate is in
+//! `allocate`.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -8,14 +9,15 @@ use trunkline_stun::{
     decode_xor_address,
 };
 
-use crate::allocation::{Allocation, BindError};
-use crate::auth;
+use crate::allocate::Allocate;
+use crate::allocation::{Allocation, BindError, FAMILIES, Judge, place};
+use crate::auth::{self, PASSWORD_ALGORITHMS, Password, Scheme};
 use crate::server::TurnServer;
-use crate::{ClientPath, DropReason, Refusal, RelayId};
+use crate::{ClientPath, DropReason, Refusal, RelayId, Throttle};
 
 /// Attributes below 0x8000 that we understand. DONT-FRAGMENT is not among them: it is answered 420, which tells the
 /// client that it cannot have it (RFC 8656 §7.2).
-const KNOWN: [u16; 11] = [
+const KNOWN: [u16; 14] = [
     attr::USERNAME,
     attr::MESSAGE_INTEGRITY,
     attr::CHANNEL_NUMBER,
@@ -27,21 +29,21 @@ const KNOWN: [u16; 11] = [
     attr::EVEN_PORT,
     attr::REQUESTED_TRANSPORT,
     attr::RESERVATION_TOKEN,
+    attr::MESSAGE_INTEGRITY_SHA256,
+    attr::PASSWORD_ALGORITHM,
+    attr::USERHASH,
 ];
 
-/// IANA's number of UDP in REQUESTED-TRANSPORT.
-const UDP: u8 = 17;
-
-/// Ports that are tried before an Allocate is answered 508: another process may hold some of our range.
-const BIND_ATTEMPTS_MAX: u8 = 8;
-
 /// A request whose sender is proven.
-struct Authenticated<'m> {
-    key: IntegrityKey,
-    username: &'m [u8],
-    user_at: usize,
+pub(crate) struct Authenticated<'m> {
+    /// Signs the answer.
+    pub(crate) key: IntegrityKey,
+    pub(crate) scheme: Scheme,
+    pub(crate) password: Password,
+    pub(crate) username: &'m [u8],
+    pub(crate) user_at: usize,
     /// The allocation of the 5-tuple.
-    allocation: Option<u32>,
+    pub(crate) allocation: Option<u32>,
 }
 
 impl TurnServer {
@@ -104,44 +106,45 @@ impl TurnServer {
         if !message.has_integrity() {
             return refuse(Refusal::Unauthorized);
         }
-        let (Some(username), Some(realm), Some(nonce)) = (
-            message.attribute(attr::USERNAME),
-            message.attribute(attr::REALM),
-            message.attribute(attr::NONCE),
-        ) else {
+        let username = message.attribute(attr::USERNAME);
+        let (Some(realm), Some(nonce)) = (message.attribute(attr::REALM), message.attribute(attr::NONCE))
+        else {
             return refuse(Refusal::BadRequest);
         };
+        if username.is_none() && message.attribute(attr::USERHASH).is_none() {
+            return refuse(Refusal::BadRequest);
+        }
         let unix = self.clock.unix_seconds(now);
         if !self.nonces.verify(nonce, path.client, unix) {
             return refuse(Refusal::StaleNonce);
         }
+        let scheme = Scheme::of(message).map_err(|refusal| (refusal, None))?;
         if realm != self.config.realm.as_bytes() {
             return refuse(Refusal::Unauthorized);
         }
-        let Some((expiry, user)) = auth::split_username(username) else {
+        // A USERHASH alone names nobody: we did not ask for one, and cannot find an ephemeral username by it.
+        let Some((username, (expiry, user))) =
+            username.and_then(|username| Some((username, auth::split_username(username)?)))
+        else {
             return refuse(Refusal::Unauthorized);
         };
-        let user_at = username.len() - user.len();
         let index = self.live(path, now);
         let allocation = index.and_then(|index| self.allocations.get(index));
-        if let Some(allocation) = allocation.filter(|allocation| *allocation.username == *username) {
-            // Its own key, whatever became of the credential since: a call must not end with it.
-            let key = allocation.key.clone();
-            if !message.verify(&key) {
-                return refuse(Refusal::Unauthorized);
-            }
-            return Ok(Authenticated { key, username, user_at, allocation: index });
-        }
-        if expiry <= unix {
-            return refuse(Refusal::Unauthorized);
-        }
-        let Some(key) = auth::verify(&self.config.secrets, &self.config.realm, username, message) else {
-            return refuse(Refusal::Unauthorized);
+        let (realm, secrets) = (&self.config.realm, &self.config.secrets);
+        let its_own = allocation.filter(|allocation| *allocation.username == *username);
+        let password = match its_own.map(|allocation| allocation.password) {
+            // Whatever became of the credential since: a call must not end with it.
+            Some(password) => scheme.verify(message, &password, username, realm).then_some(password),
+            None if expiry <= unix => None,
+            None => auth::find_password(secrets, scheme, realm, username, message),
         };
-        if index.is_some() && message.method() != Method::ALLOCATE {
+        let Some(password) = password else { return refuse(Refusal::Unauthorized) };
+        let key = scheme.answer_key(&password, username, realm);
+        if allocation.is_some() && its_own.is_none() && message.method() != Method::ALLOCATE {
             return Err((Refusal::WrongCredentials, Some(key)));
         }
-        Ok(Authenticated { key, username, user_at, allocation: index })
+        let user_at = username.len() - user.len();
+        Ok(Authenticated { key, scheme, password, username, user_at, allocation: index })
     }
 
     fn binding(&mut self, path: ClientPath, message: &Message<'_>, now: Instant) -> Result<(), DropReason> {
@@ -161,146 +164,7 @@ impl TurnServer {
         Ok(())
     }
 
-    fn allocate(
-        &mut self,
-        path: ClientPath,
-        sender: &Authenticated<'_>,
-        message: &Message<'_>,
-        now: Instant,
-    ) -> Result<Allocate, Refusal> {
-        if let Some(index) = sender.allocation {
-            let allocation = self.allocations.get(index).ok_or(Refusal::AllocationMismatch)?;
-            if allocation.transaction_id != message.transaction_id()
-                || *allocation.username != *sender.username
-            {
-                return Err(Refusal::AllocationMismatch);
-            }
-            return Ok(Allocate::Repeated(index));
-        }
-        let wanted = Wanted::parse(message)?;
-        let supported = match wanted.family {
-            AddressFamily::V4 => self.config.relay_v4.is_some(),
-            AddressFamily::V6 => self.config.relay_v6.is_some(),
-        };
-        if !supported {
-            return Err(Refusal::FamilyNotSupported);
-        }
-        let user = &sender.username[sender.user_at..];
-        let count = self.users.get(user).copied().unwrap_or(0);
-        if count >= self.config.limits.allocations_per_user {
-            return Err(Refusal::QuotaReached);
-        }
-        let lifetime = self.granted_lifetime(wanted.lifetime);
-        let pool = match wanted.family {
-            AddressFamily::V4 => &mut self.ports_v4,
-            AddressFamily::V6 => &mut self.ports_v6,
-        };
-        let port = pool.take(&mut self.rng, wanted.even_port).ok_or(Refusal::InsufficientCapacity)?;
-        let mut allocation = Allocation::new(
-            path,
-            sender.username,
-            sender.user_at,
-            sender.key.clone(),
-            wanted.family,
-            port,
-            message.transaction_id(),
-            lifetime,
-            now,
-        );
-        allocation.even_port = wanted.even_port;
-        allocation.with_fingerprint = message.has_fingerprint();
-        let expires = allocation.expires;
-        let Some((index, generation)) = self.allocations.insert(allocation) else {
-            self.ports(wanted.family).release(port);
-            return Err(Refusal::InsufficientCapacity);
-        };
-        self.paths.insert(path, index);
-        self.users.insert(user.into(), count + 1);
-        self.deadlines.set(index, expires);
-        self.stats.allocations += 1;
-        self.stats.allocations_created += 1;
-        self.outbox.bind(RelayId { index, generation }, wanted.family, port);
-        Ok(Allocate::Pending)
-    }
-
-    /// The shell's answer to `BindRelay`.
-    pub(crate) fn relay_bound(&mut self, relay: RelayId, bound: bool) {
-        // An allocation that ended meanwhile has asked for the socket to be closed already.
-        if self.relay_id(relay.index) != Some(relay) {
-            return;
-        }
-        let Some(allocation) = self.allocations.get_mut(relay.index) else { return };
-        if allocation.bound {
-            return;
-        }
-        if bound {
-            allocation.bound = true;
-            self.answer_allocate(relay.index);
-            return;
-        }
-        let (family, even, old) = (allocation.family, allocation.even_port, allocation.port);
-        allocation.bind_attempts += 1;
-        let attempts = allocation.bind_attempts;
-        let pool = match family {
-            AddressFamily::V4 => &mut self.ports_v4,
-            AddressFamily::V6 => &mut self.ports_v6,
-        };
-        // Taken before the old one is released, so that it is another.
-        let next = (attempts <= BIND_ATTEMPTS_MAX).then(|| pool.take(&mut self.rng, even)).flatten();
-        if let Some(port) = next {
-            pool.release(old);
-            if let Some(allocation) = self.allocations.get_mut(relay.index) {
-                allocation.port = port;
-            }
-            self.outbox.bind(relay, family, port);
-            return;
-        }
-        self.answer_allocate_refused(relay.index);
-        self.end_allocation(relay.index);
-    }
-
-    fn repeat_allocated(&mut self, index: u32) -> Result<(), DropReason> {
-        if !self.allocations.get(index).is_some_and(|allocation| allocation.bound) {
-            return Err(DropReason::AllocationPending);
-        }
-        self.answer_allocate(index);
-        Ok(())
-    }
-
-    /// The success response to the Allocate that made an allocation: the same bytes whenever it is repeated.
-    fn answer_allocate(&mut self, index: u32) {
-        let Some(allocation) = self.allocations.get(index) else { return };
-        let relay = match allocation.family {
-            AddressFamily::V4 => self.config.relay_v4,
-            AddressFamily::V6 => self.config.relay_v6,
-        };
-        let Some(relay) = relay else { return };
-        let client = allocation.path.client;
-        let start = self.outbox.bytes.len();
-        let id = allocation.transaction_id;
-        let writer = MessageWriter::new(&mut self.outbox.bytes, Class::Success, Method::ALLOCATE, &id)
-            .xor_address(attr::XOR_RELAYED_ADDRESS, SocketAddr::new(relay.advertised, allocation.port))
-            .attribute_u32(attr::LIFETIME, seconds(allocation.lifetime))
-            .xor_address(attr::XOR_MAPPED_ADDRESS, SocketAddr::new(client.ip().to_canonical(), client.port()))
-            .integrity(&allocation.key);
-        finish(writer, allocation.with_fingerprint);
-        self.outbox.transmit(allocation.path, start);
-        self.stats.successes += 1;
-    }
-
-    fn answer_allocate_refused(&mut self, index: u32) {
-        let Some(allocation) = self.allocations.get(index) else { return };
-        let refusal = Refusal::InsufficientCapacity;
-        let start = self.outbox.bytes.len();
-        let id = allocation.transaction_id;
-        let writer = MessageWriter::new(&mut self.outbox.bytes, Class::Error, Method::ALLOCATE, &id)
-            .error(refusal.code(), refusal.reason())
-            .integrity(&allocation.key);
-        finish(writer, allocation.with_fingerprint);
-        self.outbox.transmit(allocation.path, start);
-        self.stats.refuse(refusal);
-    }
-
+    /// RFC 8656 §8.2: all relays of the allocation, or that of REQUESTED-ADDRESS-FAMILY.
     fn refresh(
         &mut self,
         sender: &Authenticated<'_>,
@@ -308,21 +172,24 @@ impl TurnServer {
         now: Instant,
     ) -> Result<Duration, Refusal> {
         let index = sender.allocation.ok_or(Refusal::AllocationMismatch)?;
-        let requested = lifetime(message)?;
-        let granted = self.granted_lifetime(requested);
-        let allocation = self.allocations.get_mut(index).ok_or(Refusal::AllocationMismatch)?;
-        if requested_family(message, attr::REQUESTED_ADDRESS_FAMILY)?
-            .is_some_and(|family| family != allocation.family)
-        {
+        let lifetime = lifetime(message)?;
+        let only = requested_family(message, attr::REQUESTED_ADDRESS_FAMILY)?;
+        let (generation, allocation) = self.allocations.entry(index).ok_or(Refusal::AllocationMismatch)?;
+        if only.is_some_and(|family| allocation.relay(family).is_none()) {
             return Err(Refusal::PeerFamilyMismatch);
         }
-        if requested == Some(0) {
-            self.end_allocation(index);
+        let meant = FAMILIES.into_iter().filter(|family| only.is_none_or(|only| only == *family));
+        if lifetime == Some(0) {
+            meant.for_each(|family| self.end_relay(index, family, now));
             return Ok(Duration::ZERO);
         }
-        self.deadlines.clear(index, allocation.expires);
-        allocation.expires = now + granted;
-        self.deadlines.set(index, allocation.expires);
+        let granted = self.config.limits.granted_lifetime(lifetime);
+        for family in meant {
+            if let Some(relay) = &mut allocation.relays[place(family)] {
+                relay.expires = now + granted;
+                self.wheel.set(RelayId::new(index, generation, family).index() as u32, relay.expires);
+            }
+        }
         Ok(granted)
     }
 
@@ -333,19 +200,13 @@ impl TurnServer {
         now: Instant,
     ) -> Result<(), Refusal> {
         let index = sender.allocation.ok_or(Refusal::AllocationMismatch)?;
-        let allocation = self.allocations.get_mut(index).ok_or(Refusal::AllocationMismatch)?;
         let mut ips: Vec<IpAddr> = Vec::new();
         for (kind, value) in message.attributes() {
             if kind != attr::XOR_PEER_ADDRESS {
                 continue;
             }
             let peer = decode_xor_address(value, &message.transaction_id()).ok_or(Refusal::BadRequest)?;
-            if AddressFamily::of(peer.ip()) != allocation.family {
-                return Err(Refusal::PeerFamilyMismatch);
-            }
-            if !self.policy.policy.permits(peer.ip()) {
-                return Err(Refusal::Forbidden);
-            }
+            self.admit_peer(index, peer)?;
             if !ips.contains(&peer.ip()) {
                 ips.push(peer.ip());
             }
@@ -356,11 +217,7 @@ impl TurnServer {
         if ips.is_empty() {
             return Err(Refusal::BadRequest);
         }
-        if allocation.permit(&ips, &self.config.limits, self.policy.version, now) {
-            Ok(())
-        } else {
-            Err(Refusal::InsufficientCapacity)
-        }
+        self.judged(index, now, |allocation, judge| allocation.permit(&ips, judge))
     }
 
     fn channel_bind(
@@ -370,7 +227,6 @@ impl TurnServer {
         now: Instant,
     ) -> Result<(), Refusal> {
         let index = sender.allocation.ok_or(Refusal::AllocationMismatch)?;
-        let allocation = self.allocations.get_mut(index).ok_or(Refusal::AllocationMismatch)?;
         // The lower half of CHANNEL-NUMBER is reserved (RFC 8656 §18.1).
         let number = message.attribute_u32(attr::CHANNEL_NUMBER).ok_or(Refusal::BadRequest)? >> 16;
         let max = if self.config.legacy_channels { 0x7FFF } else { CHANNEL_MAX };
@@ -380,26 +236,44 @@ impl TurnServer {
         if peer.port() == 0 {
             return Err(Refusal::BadRequest);
         }
-        if AddressFamily::of(peer.ip()) != allocation.family {
+        self.admit_peer(index, peer)?;
+        self.judged(index, now, |allocation, judge| allocation.bind_channel(number, peer, judge))
+    }
+
+    /// Whether an allocation may have that peer at all: its family, then the policy.
+    fn admit_peer(&self, index: u32, peer: SocketAddr) -> Result<(), Refusal> {
+        let allocation = self.allocations.get(index).ok_or(Refusal::AllocationMismatch)?;
+        if allocation.relay(AddressFamily::of(peer.ip())).is_none() {
             return Err(Refusal::PeerFamilyMismatch);
         }
         if !self.policy.policy.permits(peer.ip()) {
             return Err(Refusal::Forbidden);
         }
-        allocation.bind_channel(number, peer, &self.config.limits, self.policy.version, now).map_err(
-            |error| match error {
-                BindError::Conflict => Refusal::BadRequest,
-                BindError::Full => Refusal::InsufficientCapacity,
-            },
-        )
+        Ok(())
     }
 
-    /// RFC 8656 §7.2: at least the default, at most the maximum.
-    fn granted_lifetime(&self, requested: Option<u32>) -> Duration {
-        let limits = &self.config.limits;
-        let requested =
-            requested.map_or(limits.lifetime_default, |seconds| Duration::from_secs(seconds.into()));
-        requested.clamp(limits.lifetime_default, limits.lifetime_max)
+    fn judged(
+        &mut self,
+        index: u32,
+        now: Instant,
+        ask: impl FnOnce(&mut Allocation, &Judge<'_>) -> Result<(), BindError>,
+    ) -> Result<(), Refusal> {
+        let judge = Judge {
+            limits: &self.config.limits,
+            new_peers: &self.paces.new_peers,
+            version: self.policy.version,
+            now,
+            nanos: self.clock.nanos(now),
+        };
+        let allocation = self.allocations.get_mut(index).ok_or(Refusal::AllocationMismatch)?;
+        ask(allocation, &judge).map_err(|error| match error {
+            BindError::Conflict => Refusal::BadRequest,
+            BindError::Full => Refusal::InsufficientCapacity,
+            BindError::TooFast => {
+                self.throttle(index, Throttle::NewPeers, now);
+                Refusal::InsufficientCapacity
+            }
+        })
     }
 
     fn succeed(
@@ -421,12 +295,19 @@ impl TurnServer {
     }
 
     fn refuse(&mut self, path: ClientPath, message: &Message<'_>, refusal: Refusal, key: &IntegrityKey) {
+        let alternates = match refusal {
+            Refusal::TryAlternate => self.choose_alternates(path.client.ip()),
+            _ => [None; 2],
+        };
         let start = self.outbox.bytes.len();
         let id = message.transaction_id();
         let mut writer = MessageWriter::new(&mut self.outbox.bytes, Class::Error, message.method(), &id)
             .error(refusal.code(), refusal.reason());
         if refusal == Refusal::UnknownAttribute {
             writer = writer.unknown_attributes(message.unknown_required(&KNOWN));
+        }
+        for alternate in alternates.into_iter().flatten() {
+            writer = writer.address(attr::ALTERNATE_SERVER, alternate);
         }
         finish(writer.integrity(key), message.has_fingerprint());
         self.outbox.transmit(path, start);
@@ -453,8 +334,10 @@ impl TurnServer {
             writer = writer.unknown_attributes(message.unknown_required(&KNOWN));
         }
         if matches!(refusal, Refusal::Unauthorized | Refusal::StaleNonce) {
-            writer =
-                writer.attribute(attr::REALM, self.config.realm.as_bytes()).attribute(attr::NONCE, &nonce);
+            writer = writer
+                .attribute(attr::REALM, self.config.realm.as_bytes())
+                .attribute(attr::NONCE, &nonce)
+                .attribute(attr::PASSWORD_ALGORITHMS, &PASSWORD_ALGORITHMS);
         }
         finish(writer, message.has_fingerprint());
         self.outbox.transmit(path, start);
@@ -463,54 +346,8 @@ impl TurnServer {
     }
 }
 
-enum Allocate {
-    /// The relay socket is being opened.
-    Pending,
-    /// A retransmission of the request that made that allocation.
-    Repeated(u32),
-}
-
-/// What an Allocate asks for.
-struct Wanted {
-    family: AddressFamily,
-    lifetime: Option<u32>,
-    even_port: bool,
-}
-
-impl Wanted {
-    /// In the order of RFC 8656 §7.2.
-    fn parse(message: &Message<'_>) -> Result<Self, Refusal> {
-        let transport = message.attribute(attr::REQUESTED_TRANSPORT).ok_or(Refusal::BadRequest)?;
-        match transport {
-            [UDP, _, _, _] => {}
-            [_, _, _, _] => return Err(Refusal::TransportNotSupported),
-            _ => return Err(Refusal::BadRequest),
-        }
-        let family = requested_family(message, attr::REQUESTED_ADDRESS_FAMILY)?;
-        let additional = requested_family(message, attr::ADDITIONAL_ADDRESS_FAMILY)?;
-        let token = message.attribute(attr::RESERVATION_TOKEN);
-        let even_port = message.attribute(attr::EVEN_PORT);
-        if token.is_some() && (family.is_some() || additional.is_some() || even_port.is_some())
-            || additional.is_some() && family.is_some()
-        {
-            return Err(Refusal::BadRequest);
-        }
-        // Reservations are not given yet, so no token is known and no second port can be held.
-        if token.is_some() {
-            return Err(Refusal::InsufficientCapacity);
-        }
-        let even_port = match even_port {
-            None => false,
-            Some([bits]) if bits & 0x80 == 0 => true,
-            Some([_]) => return Err(Refusal::InsufficientCapacity),
-            Some(_) => return Err(Refusal::BadRequest),
-        };
-        Ok(Self { family: family.unwrap_or(AddressFamily::V4), lifetime: lifetime(message)?, even_port })
-    }
-}
-
 /// LIFETIME in seconds; malformed is 400.
-fn lifetime(message: &Message<'_>) -> Result<Option<u32>, Refusal> {
+pub(crate) fn lifetime(message: &Message<'_>) -> Result<Option<u32>, Refusal> {
     match message.attribute(attr::LIFETIME) {
         None => Ok(None),
         Some(_) => message.attribute_u32(attr::LIFETIME).map(Some).ok_or(Refusal::BadRequest),
@@ -518,7 +355,7 @@ fn lifetime(message: &Message<'_>) -> Result<Option<u32>, Refusal> {
 }
 
 /// An address family attribute (RFC 8656 §18.6); an unknown family is 440.
-fn requested_family(message: &Message<'_>, kind: u16) -> Result<Option<AddressFamily>, Refusal> {
+pub(crate) fn requested_family(message: &Message<'_>, kind: u16) -> Result<Option<AddressFamily>, Refusal> {
     match message.attribute(kind) {
         None => Ok(None),
         Some([code, _, _, _]) => AddressFamily::from_code(*code).map(Some).ok_or(Refusal::FamilyNotSupported),
@@ -526,11 +363,11 @@ fn requested_family(message: &Message<'_>, kind: u16) -> Result<Option<AddressFa
     }
 }
 
-fn seconds(lifetime: Duration) -> u32 {
+pub(crate) fn seconds(lifetime: Duration) -> u32 {
     u32::try_from(lifetime.as_secs()).unwrap_or(u32::MAX)
 }
 
-fn finish(writer: MessageWriter<'_>, fingerprint: bool) {
+pub(crate) fn finish(writer: MessageWriter<'_>, fingerprint: bool) {
     if fingerprint {
         writer.fingerprint().finish()
     } else {

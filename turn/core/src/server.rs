@@ -1,33 +1,39 @@
-//! The server value: look-ups, the packet path, time, and the queue of outputs. Requests are in `requests`.
+//! The server value: inputs, time, and the end of allocations. The packet path is in `relaying`, requests in
+//! `requests` and `allocate`.
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::ops::Range;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore as _, SeedableRng as _};
-use trunkline_stun::{
-    AddressFamily, ChannelData, Class, DataIndicationHeader, Message, Method, TransactionId, attr,
-    decode_xor_address,
-};
+use trunkline_stun::{AddressFamily, Class, Message, Method};
 
-use crate::allocation::{Access, Allocation, PolicyVersion};
-use crate::auth::Nonces;
-use crate::ports::PortPool;
-use crate::table::{Deadlines, KeyedHash, Lookup, Slab, SourceLimiter};
+use crate::allocation::{Allocation, FAMILIES, PolicyVersion, place};
+use crate::event::EventKind;
+use crate::nonce::Nonces;
+use crate::outbox::Outbox;
+use crate::ports::{PortKind, Ports};
+use crate::rate::{Pace, RelayBuckets, RelayPace};
+use crate::table::{KeyedHash, Lookup, Slab, SourceLimiter};
+use crate::wheel::Wheel;
 use crate::{
-    ClientPath, Config, ConfigError, Destination, DropReason, Forward, Handled, Input, Output, PeerPolicy,
-    RelayHeader, RelayId, Secret, Stats,
+    ClientPath, Config, ConfigError, DropReason, Handled, Input, Ledger, Limits, Output, PeerPolicy, RelayId,
+    Secret, Stats, Throttle,
 };
 
-/// Bytes of answers that wait for the shell. It drains after every input, so this is a bound, not a buffer.
-const OUTBOX_MAX: usize = 256 * 1024;
+/// Relays and tokens that end in one `handle`: with more due, the next timeout is at once. So the events of a mass
+/// expiry do not pile up.
+const EXPIRIES_MAX: usize = 256;
+
+/// At most one report of an allocation in that time.
+const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A TURN server for one shard. See the crate's documentation for how to drive it.
 ///
-/// Getters: [`stats`](Self::stats). Inputs: [`handle`](Self::handle). Commands: [`set_policy`](Self::set_policy),
-/// [`set_secrets`](Self::set_secrets), [`set_unix_now`](Self::set_unix_now). Outputs:
+/// Getters: [`stats`](Self::stats), [`has_allocation`](Self::has_allocation). Inputs: [`handle`](Self::handle).
+/// Commands: [`set_policy`](Self::set_policy), [`set_secrets`](Self::set_secrets),
+/// [`set_draining`](Self::set_draining), [`set_unix_now`](Self::set_unix_now). Outputs:
 /// [`poll_output`](Self::poll_output).
 #[derive(Debug)]
 pub struct TurnServer {
@@ -38,18 +44,22 @@ pub struct TurnServer {
     pub(crate) clock: Clock,
     pub(crate) allocations: Slab<Allocation>,
     pub(crate) paths: Lookup<ClientPath, u32>,
-    pub(crate) users: Lookup<Box<[u8]>, u32>,
-    pub(crate) deadlines: Deadlines,
-    pub(crate) ports_v4: PortPool,
-    pub(crate) ports_v6: PortPool,
+    /// The end of each relay, by `RelayId::index`.
+    pub(crate) wheel: Wheel,
+    pub(crate) ports: Ports,
+    /// Where new Allocates are sent while draining.
+    pub(crate) alternates: Option<Vec<SocketAddr>>,
     pub(crate) limiter: SourceLimiter,
+    pub(crate) paces: Paces,
+    pub(crate) total: RelayBuckets,
     pub(crate) outbox: Outbox,
     pub(crate) stats: Stats,
 }
 
-/// Wall-clock time, as far as it can be known from the monotonic kind.
+/// The monotonic time of the start, and wall-clock time as far as it can be known from the monotonic kind.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Clock {
+    start: Instant,
     at: Instant,
     unix: Duration,
 }
@@ -58,38 +68,38 @@ impl Clock {
     pub(crate) fn unix_seconds(&self, now: Instant) -> u64 {
         (self.unix + now.saturating_duration_since(self.at)).as_secs()
     }
+
+    /// Nanoseconds since the start: 64 bits last for 584 years.
+    pub(crate) fn nanos(&self, now: Instant) -> u64 {
+        let since = now.saturating_duration_since(self.start);
+        since.as_secs() * 1_000_000_000 + u64::from(since.subsec_nanos())
+    }
 }
 
-/// Outputs in order; the bytes of all waiting answers share one buffer.
-#[derive(Debug, Default)]
-pub(crate) struct Outbox {
-    pub(crate) bytes: Vec<u8>,
-    queue: VecDeque<Queued>,
-}
-
+/// How fast things may happen.
 #[derive(Debug)]
-enum Queued {
-    Transmit { path: ClientPath, range: Range<usize> },
-    Bind { relay: RelayId, family: AddressFamily, port: u16 },
-    Close { relay: RelayId },
+pub(crate) struct Paces {
+    pub(crate) allocation: RelayPace,
+    pub(crate) total: Option<RelayPace>,
+    pub(crate) new_peers: Pace,
 }
 
-impl Outbox {
-    pub(crate) fn is_full(&self) -> bool {
-        self.bytes.len() >= OUTBOX_MAX
-    }
-
-    /// Queues what was appended to `bytes` since `start`.
-    pub(crate) fn transmit(&mut self, path: ClientPath, start: usize) {
-        self.queue.push_back(Queued::Transmit { path, range: start..self.bytes.len() });
-    }
-
-    pub(crate) fn bind(&mut self, relay: RelayId, family: AddressFamily, port: u16) {
-        self.queue.push_back(Queued::Bind { relay, family, port });
-    }
-
-    fn close(&mut self, relay: RelayId) {
-        self.queue.push_back(Queued::Close { relay });
+impl Paces {
+    fn new(limits: &Limits) -> Self {
+        let total = (limits.total_packets_per_second, limits.total_bytes_per_second);
+        let unbounded = |limit: Option<u64>| limit.unwrap_or(u64::MAX);
+        let (new_peers, burst) = (limits.new_peers_per_second, limits.new_peers_burst);
+        Self {
+            allocation: RelayPace::new(
+                limits.allocation_packets_per_second,
+                limits.allocation_bytes_per_second,
+            ),
+            total: (total != (None, None)).then(|| RelayPace::new(unbounded(total.0), unbounded(total.1))),
+            new_peers: Pace::new(
+                new_peers.into(),
+                Duration::from_secs_f64(f64::from(burst) / f64::from(new_peers)),
+            ),
+        }
     }
 }
 
@@ -105,13 +115,15 @@ fn plain(addr: SocketAddr) -> SocketAddr {
 }
 
 impl TurnServer {
-    /// A server without allocations. `seed` must be random and secret: relay ports, transaction ids and hash keys
-    /// come from it. `unix_now` is the time since the Unix epoch at `now`.
+    /// A server without allocations. Shards of one process share the `ledger`; each has its own part of the
+    /// configuration ([`Config::part`]). `seed` must be random and secret, another for each shard: relay ports,
+    /// tokens, transaction ids and hash keys come from it. `unix_now` is the time since the Unix epoch at `now`.
     ///
     /// # Errors
     /// [`ConfigError`] when the configuration cannot be served.
     pub fn new(
         config: Config,
+        ledger: Arc<Ledger>,
         seed: [u8; 32],
         now: Instant,
         unix_now: Duration,
@@ -119,21 +131,22 @@ impl TurnServer {
         config.check()?;
         let mut rng = ChaCha8Rng::from_seed(seed);
         let mut hash = || KeyedHash::new((rng.next_u64(), rng.next_u64()));
-        let (paths, users) = (Lookup::new(hash()), Lookup::new(hash()));
+        let paths = Lookup::new(hash());
         let limiter = SourceLimiter::new(hash(), config.limits.challenges_per_second, now);
         let policy = config.peer_policy();
         Ok(Self {
             policy: PolicyVersion { policy, version: 0 },
             nonces: Nonces::new(&config.secrets, config.limits.nonce_lifetime),
             rng,
-            clock: Clock { at: now, unix: unix_now },
+            clock: Clock { start: now, at: now, unix: unix_now },
             allocations: Slab::new(config.limits.allocations),
             paths,
-            users,
-            deadlines: Deadlines::default(),
-            ports_v4: PortPool::new(&config.relay_ports),
-            ports_v6: PortPool::new(&config.relay_ports),
+            wheel: Wheel::new(now),
+            ports: Ports::new(&config.relay_ports, ledger, config.limits.allocations),
+            alternates: None,
             limiter,
+            paces: Paces::new(&config.limits),
+            total: RelayBuckets::default(),
             outbox: Outbox::default(),
             stats: Stats::default(),
             config,
@@ -146,12 +159,25 @@ impl TurnServer {
         &self.stats
     }
 
+    /// Whether the path has an allocation: what a shell asks before it lets a connection idle, or wait for a long
+    /// message.
+    #[must_use]
+    pub fn has_allocation(&self, path: &ClientPath) -> bool {
+        self.paths.get(path).is_some()
+    }
+
     /// Replaces the peer policy. The next packet of every live permission and channel obeys it.
     pub fn set_policy(&mut self, policy: PeerPolicy) {
         self.policy = PolicyVersion { policy, version: self.policy.version.wrapping_add(1) };
     }
 
-    /// Replaces the secrets: one, or two while one replaces the other. Live allocations keep their keys.
+    /// Starts to drain: new Allocates are sent away with 300 and one of `alternates` of the client's family, or
+    /// answered 508 when there is none; live allocations go on. `None` ends it.
+    pub fn set_draining(&mut self, alternates: Option<Vec<SocketAddr>>) {
+        self.alternates = alternates;
+    }
+
+    /// Replaces the secrets: one, or two while one replaces the other. Live allocations keep their passwords.
     ///
     /// # Errors
     /// [`ConfigError::Secrets`]; then nothing has changed.
@@ -163,16 +189,14 @@ impl TurnServer {
         Ok(())
     }
 
-    /// Corrects the wall clock after it was stepped.
+    /// Tells the wall-clock time anew, for when it was set or has drifted.
     pub fn set_unix_now(&mut self, now: Instant, unix_now: Duration) {
-        self.clock = Clock { at: now, unix: unix_now };
+        self.clock = Clock { at: now, unix: unix_now, ..self.clock };
     }
 
     /// Takes one input. `now` never goes back.
     pub fn handle(&mut self, input: Input<'_>, now: Instant) -> Handled {
-        if self.outbox.queue.is_empty() {
-            self.outbox.bytes.clear();
-        }
+        self.outbox.reuse();
         let result = match input {
             Input::Client { path, data } => {
                 let path = ClientPath { client: plain(path.client), ..path };
@@ -185,13 +209,17 @@ impl TurnServer {
             }
             Input::Peer { relay, from, data } => self.peer_data(relay, plain(from), data, now),
             Input::RelayBound { relay, bound } => {
-                self.relay_bound(relay, bound);
+                self.relay_bound(relay, bound, now);
+                Ok(Handled::Done)
+            }
+            Input::StreamClosed { path } => {
+                if let Some(index) = self.paths.get(&ClientPath { client: plain(path.client), ..path }) {
+                    self.end_allocation(*index, now);
+                }
                 Ok(Handled::Done)
             }
             Input::Timeout => {
-                while let Some(index) = self.deadlines.due(now) {
-                    self.end_allocation(index);
-                }
+                self.expire(now);
                 Ok(Handled::Done)
             }
         };
@@ -203,14 +231,10 @@ impl TurnServer {
 
     /// The next thing to do. Call until it is [`Output::Timeout`].
     pub fn poll_output(&mut self) -> Output<'_> {
-        match self.outbox.queue.pop_front() {
-            Some(Queued::Transmit { path, range }) => {
-                Output::Transmit { path, data: &self.outbox.bytes[range] }
-            }
-            Some(Queued::Bind { relay, family, port }) => Output::BindRelay { relay, family, port },
-            Some(Queued::Close { relay }) => Output::CloseRelay { relay },
-            None => Output::Timeout(self.deadlines.next()),
-        }
+        let (wheel, ports) = (&self.wheel, &self.ports);
+        self.outbox
+            .pop()
+            .unwrap_or_else(|| Output::Timeout([wheel.next(), ports.next_end()].into_iter().flatten().min()))
     }
 
     fn message(&mut self, path: ClientPath, data: &[u8], now: Instant) -> Result<Handled, DropReason> {
@@ -222,140 +246,82 @@ impl TurnServer {
         }
     }
 
-    /// Client → peer on a channel (RFC 8656 §12.6). The channel is enough: it was bound with the policy's consent.
-    fn channel_data(&mut self, path: &ClientPath, data: &[u8], now: Instant) -> Result<Handled, DropReason> {
-        let message = ChannelData::parse(data).ok_or(DropReason::Malformed)?;
-        let length = message.payload.len();
-        let number = message.channel;
-        let index = self.live(path, now).ok_or(DropReason::NoAllocation)?;
-        let relay = self.relay_id(index).ok_or(DropReason::NoAllocation)?;
-        let allocation = self.allocations.get_mut(index).ok_or(DropReason::NoAllocation)?;
-        let peer = allocation.channel_peer(number, &self.policy, now).map_err(|access| match access {
-            Access::Denied => DropReason::PeerDenied,
-            Access::Absent | Access::Granted => DropReason::NoChannel,
-        })?;
-        Ok(self.forward_to_peer(relay, peer, 4..4 + length))
-    }
-
-    /// Client → peer by a Send indication (RFC 8656 §11.2). It is not authenticated; the permission is.
-    fn send_indication(
-        &mut self,
-        path: &ClientPath,
-        message: &Message<'_>,
-        now: Instant,
-    ) -> Result<Handled, DropReason> {
-        let (mut peer, mut payload) = (None, None);
-        let mut offset = trunkline_stun::HEADER_LEN;
-        for (kind, value) in message.attributes() {
-            match kind {
-                attr::XOR_PEER_ADDRESS if peer.is_none() => {
-                    peer = decode_xor_address(value, &message.transaction_id());
-                    peer.ok_or(DropReason::InvalidPeer)?;
-                }
-                attr::DATA if payload.is_none() => payload = Some(offset + 4..offset + 4 + value.len()),
-                attr::XOR_PEER_ADDRESS | attr::DATA => {}
-                // DONT-FRAGMENT among them: we cannot honour it, so the packet must not leave (RFC 8656 §11.2).
-                0..0x8000 => return Err(DropReason::UnknownAttribute),
-                _ => {}
-            }
-            offset += 4 + value.len().next_multiple_of(4);
-        }
-        let peer = peer.filter(|peer| peer.port() != 0).ok_or(DropReason::InvalidPeer)?;
-        let payload = payload.ok_or(DropReason::Malformed)?;
-        let index = self.live(path, now).ok_or(DropReason::NoAllocation)?;
-        let relay = self.relay_id(index).ok_or(DropReason::NoAllocation)?;
-        let allocation = self.allocations.get_mut(index).ok_or(DropReason::NoAllocation)?;
-        if AddressFamily::of(peer.ip()) != allocation.family {
-            return Err(DropReason::InvalidPeer);
-        }
-        admit(allocation.permission(peer.ip(), &self.policy, now))?;
-        Ok(self.forward_to_peer(relay, peer, payload))
-    }
-
-    fn forward_to_peer(&mut self, relay: RelayId, peer: SocketAddr, payload: Range<usize>) -> Handled {
-        self.stats.to_peers_packets += 1;
-        self.stats.to_peers_bytes += payload.len() as u64;
-        Handled::Forward(Forward::new(Destination::Peer { relay, peer }, RelayHeader::Bare, payload))
-    }
-
-    /// Peer → client (RFC 8656 §§11.3, 12.7): by channel if there is one, else as a Data indication.
-    fn peer_data(
-        &mut self,
-        relay: RelayId,
-        from: SocketAddr,
-        data: &[u8],
-        now: Instant,
-    ) -> Result<Handled, DropReason> {
-        if self.allocations.generation(relay.index) != Some(relay.generation) {
-            return Err(DropReason::NoAllocation);
-        }
-        let allocation = self.allocations.get_mut(relay.index).ok_or(DropReason::NoAllocation)?;
-        if allocation.expires <= now {
-            self.end_allocation(relay.index);
-            return Err(DropReason::NoAllocation);
-        }
-        admit(allocation.permission(from.ip(), &self.policy, now))?;
-        let path = allocation.path;
-        let header = match allocation.channel_number(from, now) {
-            Some(number) => {
-                let length = u16::try_from(data.len()).map_err(|_| DropReason::TooLarge)?;
-                RelayHeader::channel(number, length)
-            }
-            None => {
-                let mut id = TransactionId([0; 12]);
-                self.rng.fill_bytes(&mut id.0);
-                let header = DataIndicationHeader::new(&id, from, data.len());
-                RelayHeader::Data(header.ok_or(DropReason::TooLarge)?)
-            }
-        };
-        self.stats.to_clients_packets += 1;
-        self.stats.to_clients_bytes += data.len() as u64;
-        Ok(Handled::Forward(Forward::new(Destination::Client(path), header, 0..data.len())))
-    }
-
-    /// The live, bound-or-not allocation of a 5-tuple; one that has expired ends here.
+    /// The allocation of a 5-tuple; relays that have expired end here, and it with the last of them.
     pub(crate) fn live(&mut self, path: &ClientPath, now: Instant) -> Option<u32> {
         let index = *self.paths.get(path)?;
-        if self.allocations.get(index)?.expires <= now {
-            self.end_allocation(index);
-            return None;
+        self.end_expired(index, now);
+        self.allocations.get(index).map(|_| index)
+    }
+
+    /// Ends relays and tokens whose time has come.
+    fn expire(&mut self, now: Instant) {
+        for _ in 0..EXPIRIES_MAX {
+            let Some(relay) = self.wheel.pop_due(now) else { break };
+            self.end_expired(relay / 2, now);
         }
-        Some(index)
+        for _ in 0..EXPIRIES_MAX {
+            if !self.ports.end_token(now) {
+                break;
+            }
+        }
     }
 
-    pub(crate) fn relay_id(&self, index: u32) -> Option<RelayId> {
-        self.allocations.generation(index).map(|generation| RelayId { index, generation })
+    /// Ends those relays of an allocation that have expired.
+    pub(crate) fn end_expired(&mut self, index: u32, now: Instant) {
+        for family in FAMILIES {
+            let relay = self.allocations.get(index).and_then(|allocation| allocation.relay(family));
+            if relay.is_some_and(|relay| relay.expires <= now) {
+                self.end_relay(index, family, now);
+            }
+        }
     }
 
-    pub(crate) fn ports(&mut self, family: AddressFamily) -> &mut PortPool {
-        match family {
-            AddressFamily::V4 => &mut self.ports_v4,
-            AddressFamily::V6 => &mut self.ports_v6,
+    /// Ends one relay, and the allocation with the last.
+    pub(crate) fn end_relay(&mut self, index: u32, family: AddressFamily, now: Instant) {
+        self.close_relay(index, family);
+        let relays = self.allocations.get(index).map(|allocation| allocation.relays);
+        if relays.is_some_and(|relays| relays.iter().all(Option::is_none)) {
+            self.end_allocation(index, now);
+        }
+    }
+
+    /// Closes a relay's socket and gives its port back, and that held with it.
+    pub(crate) fn close_relay(&mut self, index: u32, family: AddressFamily) {
+        let Some((generation, allocation)) = self.allocations.entry(index) else { return };
+        let Some(relay) = allocation.relays[place(family)].take() else { return };
+        let id = RelayId::new(index, generation, family);
+        self.wheel.clear(id.index() as u32);
+        self.outbox.close(id);
+        self.ports.release(family, relay.port);
+        if relay.kind == PortKind::EvenWithNext && allocation.origin.token.is_none() {
+            self.ports.release(family, relay.port + 1);
+            self.ports.ledger.release(allocation.user());
         }
     }
 
     /// Forgets an allocation and everything that was counted for it.
-    pub(crate) fn end_allocation(&mut self, index: u32) {
-        let relay = self.relay_id(index);
-        let (Some(relay), Some(allocation)) = (relay, self.allocations.remove(index)) else { return };
+    pub(crate) fn end_allocation(&mut self, index: u32, now: Instant) {
+        FAMILIES.into_iter().for_each(|family| self.close_relay(index, family));
+        let Some(allocation) = self.allocations.remove(index) else { return };
         self.paths.remove(&allocation.path);
-        self.deadlines.clear(index, allocation.expires);
-        if let Some(count) = self.users.get_mut(allocation.user()) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                self.users.remove(allocation.user());
-            }
-        }
-        self.ports(allocation.family).release(allocation.port);
+        self.ports.ledger.release(allocation.user());
         self.stats.allocations -= 1;
-        self.outbox.close(relay);
+        if allocation.origin.answered {
+            let lasted = now.saturating_duration_since(allocation.made);
+            self.outbox.event(allocation.user(), EventKind::Ended { lasted, usage: allocation.usage });
+        }
     }
-}
 
-fn admit(access: Access) -> Result<(), DropReason> {
-    match access {
-        Access::Granted => Ok(()),
-        Access::Absent => Err(DropReason::NoPermission),
-        Access::Denied => Err(DropReason::PeerDenied),
+    /// Counts that a limit of an allocation has thrown something away, and reports it once in a while.
+    pub(crate) fn throttle(&mut self, index: u32, cause: Throttle, now: Instant) {
+        self.stats.throttled[cause as usize] += 1;
+        let Some(allocation) = self.allocations.get_mut(index) else { return };
+        if allocation
+            .reported
+            .is_none_or(|reported| now.saturating_duration_since(reported) >= REPORT_INTERVAL)
+        {
+            allocation.reported = Some(now);
+            self.outbox.event(allocation.user(), EventKind::Throttled(cause));
+        }
     }
 }

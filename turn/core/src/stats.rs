@@ -30,11 +30,15 @@ pub enum DropReason {
     ChallengeLimited,
     /// The shell did not drain the outputs.
     OutboxFull,
+    /// The allocation has had its share of packets or bytes this second.
+    AllocationRate,
+    /// The server has.
+    TotalRate,
 }
 
 impl DropReason {
     /// All reasons, in the order of [`Stats::drops`].
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::NotTurn,
         Self::Malformed,
         Self::UnexpectedMessage,
@@ -48,6 +52,8 @@ impl DropReason {
         Self::TooLarge,
         Self::ChallengeLimited,
         Self::OutboxFull,
+        Self::AllocationRate,
+        Self::TotalRate,
     ];
 
     /// The metric's label.
@@ -67,6 +73,8 @@ impl DropReason {
             Self::TooLarge => "too_large",
             Self::ChallengeLimited => "challenge_limited",
             Self::OutboxFull => "outbox_full",
+            Self::AllocationRate => "allocation_rate",
+            Self::TotalRate => "total_rate",
         }
     }
 }
@@ -75,6 +83,8 @@ impl DropReason {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Refusal {
+    /// 300: the server is draining.
+    TryAlternate,
     /// 400.
     BadRequest,
     /// 401.
@@ -103,7 +113,8 @@ pub enum Refusal {
 
 impl Refusal {
     /// All refusals, in the order of [`Stats::refusals`].
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
+        Self::TryAlternate,
         Self::BadRequest,
         Self::Unauthorized,
         Self::Forbidden,
@@ -122,6 +133,7 @@ impl Refusal {
     #[must_use]
     pub fn code(self) -> u16 {
         match self {
+            Self::TryAlternate => 300,
             Self::BadRequest => 400,
             Self::Unauthorized => 401,
             Self::Forbidden => 403,
@@ -141,6 +153,7 @@ impl Refusal {
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {
+            Self::TryAlternate => "300",
             Self::BadRequest => "400",
             Self::Unauthorized => "401",
             Self::Forbidden => "403",
@@ -160,8 +173,9 @@ impl Refusal {
     #[must_use]
     pub fn reason(self) -> &'static str {
         match self {
+            Self::TryAlternate => "Try Alternate",
             Self::BadRequest => "Bad Request",
-            Self::Unauthorized => "Unauthorized",
+            Self::Unauthorized => "Unauthenticated",
             Self::Forbidden => "Forbidden",
             Self::UnknownAttribute => "Unknown Attribute",
             Self::AllocationMismatch => "Allocation Mismatch",
@@ -192,6 +206,8 @@ pub struct Stats {
     pub to_clients_packets: u64,
     /// Payload bytes relayed to clients.
     pub to_clients_bytes: u64,
+    /// Times that an allocation's limit threw something away, in the order of [`crate::Throttle::ALL`].
+    pub throttled: [u64; crate::Throttle::ALL.len()],
     /// Success responses.
     pub successes: u64,
     /// Error responses, in the order of [`Refusal::ALL`].

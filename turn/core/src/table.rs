@@ -1,6 +1,5 @@
-//! Containers that keep a core replayable: keyed look-ups that never iterate, a slab, and deadlines in order.
+//! Containers that keep a core replayable: keyed look-ups that never iterate, a slab, and a limiter by source.
 
-use std::collections::BTreeSet;
 #[allow(clippy::disallowed_types, reason = "behind a type that never iterates")]
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash};
@@ -49,13 +48,6 @@ impl<K: Hash + Eq, V> Lookup<K, V> {
         self.map.get(key)
     }
 
-    pub(crate) fn get_mut<Q: Hash + Eq + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
-    where
-        K: std::borrow::Borrow<Q>,
-    {
-        self.map.get_mut(key)
-    }
-
     pub(crate) fn insert(&mut self, key: K, value: V) {
         self.map.insert(key, value);
     }
@@ -71,7 +63,7 @@ impl<K: Hash + Eq, V> Lookup<K, V> {
         }
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn len(&self) -> usize {
         self.map.len()
     }
@@ -94,6 +86,10 @@ struct Slot<T> {
 impl<T> Slab<T> {
     pub(crate) fn new(max: usize) -> Self {
         Self { slots: Vec::new(), free: Vec::new(), max }
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.free.is_empty() && self.slots.len() >= self.max
     }
 
     /// Stores a value; `None` when `max` are stored.
@@ -127,41 +123,10 @@ impl<T> Slab<T> {
         self.slots.get_mut(index as usize)?.value.as_mut()
     }
 
-    /// The generation under which `index` is stored now.
-    pub(crate) fn generation(&self, index: u32) -> Option<u32> {
-        let slot = self.slots.get(index as usize)?;
-        slot.value.is_some().then_some(slot.generation)
-    }
-}
-
-/// One deadline for each index at most.
-#[derive(Debug, Default)]
-pub(crate) struct Deadlines {
-    ordered: BTreeSet<(Instant, u32)>,
-}
-
-impl Deadlines {
-    pub(crate) fn set(&mut self, index: u32, at: Instant) {
-        self.ordered.insert((at, index));
-    }
-
-    /// Forgets the deadline that was set to `at`.
-    pub(crate) fn clear(&mut self, index: u32, at: Instant) {
-        self.ordered.remove(&(at, index));
-    }
-
-    pub(crate) fn next(&self) -> Option<Instant> {
-        self.ordered.first().map(|(at, _)| *at)
-    }
-
-    /// An index whose deadline is not after `now`; it stays until it is cleared.
-    pub(crate) fn due(&self, now: Instant) -> Option<u32> {
-        self.ordered.first().filter(|(at, _)| *at <= now).map(|(_, index)| *index)
-    }
-
-    #[cfg(test)]
-    pub(crate) fn len(&self) -> usize {
-        self.ordered.len()
+    /// A value with the generation under which it is stored.
+    pub(crate) fn entry(&mut self, index: u32) -> Option<(u32, &mut T)> {
+        let slot = self.slots.get_mut(index as usize)?;
+        slot.value.as_mut().map(|value| (slot.generation, value))
     }
 }
 

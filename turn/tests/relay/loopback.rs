@@ -1,17 +1,18 @@
 //! Our own client.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 
 use trunkline_stun::{ChannelData, Message, attr};
 use trunkline_turn::{RelayAddress, StartError, Turn, TurnConfig};
 
-use crate::support::{Client, config, peer, receive_from, start};
+use crate::support::{Client, TestCertificate, Transport, config, config_of_all, peer, receive_from, start};
 
-fn everything(listen: &str) {
-    let config = config(listen);
+fn everything(ip: &str, transport: Transport) {
+    let certificate = TestCertificate::new();
+    let config = config_of_all(ip, &certificate);
     let ports = config.relay_ports.clone();
     let turn = start(config);
-    let mut client = Client::new(turn.local_addr(), "alice");
+    let mut client = Client::connect(&turn, transport, &certificate, "alice");
     let relayed = client.relayed();
     assert_eq!(relayed.ip(), turn.local_addr().ip());
     assert!(ports.contains(&relayed.port()));
@@ -28,27 +29,55 @@ fn everything(listen: &str) {
     assert_eq!(message.xor_address(attr::XOR_PEER_ADDRESS), Some(peer_addr));
 
     assert_eq!(client.bind(0x4001, peer_addr), 0);
-    client.send_channel(0x4001, b"by channel");
-    assert_eq!(receive_from(&peer), (b"by channel".to_vec(), relayed));
-    peer.send_to(b"and back", relayed).unwrap();
-    let expected = ChannelData { channel: 0x4001, payload: b"and back" };
-    assert_eq!(ChannelData::parse(&client.receive()), Some(expected));
+    // Of every length modulo four: streams are padded (RFC 8656 §12.5).
+    for payload in [&b"by channel"[..], b"odd", b"four", b"", b"and one"] {
+        client.send_channel(0x4001, payload);
+        assert_eq!(receive_from(&peer), (payload.to_vec(), relayed));
+        if !payload.is_empty() {
+            peer.send_to(payload, relayed).unwrap();
+            assert_eq!(client.receive_channel(), (0x4001, payload.to_vec()));
+        }
+    }
 
     assert_eq!(client.refresh(0), 0);
     UdpSocket::bind(relayed).expect("the relay's port is free as soon as the client is told");
-    let listened = turn.local_addr();
+    let (listened, tcp) = (turn.local_addr(), turn.tcp_addrs()[0]);
+    let health = turn.health();
+    assert!(turn.is_healthy() && health.is_healthy());
     turn.shutdown();
     UdpSocket::bind(listened).expect("so is the listening port after the shutdown");
+    assert!(TcpStream::connect(tcp).is_err());
+    assert!(!health.is_healthy());
 }
 
 #[test]
-fn ipv4_by_indication_and_channel() {
-    everything("127.0.0.1:0");
+fn udp_over_ipv4() {
+    everything("127.0.0.1", Transport::Udp);
 }
 
 #[test]
-fn ipv6_by_indication_and_channel() {
-    everything("[::1]:0");
+fn udp_over_ipv6() {
+    everything("::1", Transport::Udp);
+}
+
+#[test]
+fn tcp_over_ipv4() {
+    everything("127.0.0.1", Transport::Tcp);
+}
+
+#[test]
+fn tcp_over_ipv6() {
+    everything("::1", Transport::Tcp);
+}
+
+#[test]
+fn tls_over_ipv4() {
+    everything("127.0.0.1", Transport::Tls);
+}
+
+#[test]
+fn tls_over_ipv6() {
+    everything("::1", Transport::Tls);
 }
 
 #[test]
@@ -131,7 +160,7 @@ fn busy_relay_ports_are_passed_over() {
     let first = *config.relay_ports.start();
     let taken: Vec<_> = (first..first + 3).map(|port| UdpSocket::bind(("127.0.0.1", port))).collect();
     assert!(taken.iter().all(Result::is_ok));
-    let turn = start(TurnConfig { relay_ports: first..=first + 3, ..config });
+    let turn = start(TurnConfig { relay_ports: first..=first + 3, shards: 1, ..config });
     let mut codes = Vec::new();
     for _ in 0..4 {
         let mut client = Client::new(turn.local_addr(), "alice");
@@ -151,6 +180,8 @@ fn what_cannot_be_served_does_not_start() {
         refused(TurnConfig { secrets: vec![], ..config("127.0.0.1:0") }),
         StartError::Config(_)
     ));
+    let listen_tls = vec!["127.0.0.1:0".parse().unwrap()];
+    assert!(matches!(refused(TurnConfig { listen_tls, ..config("127.0.0.1:0") }), StartError::NoCertificate));
     let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
     let addr = taken.local_addr().unwrap();
     assert!(matches!(refused(config(&addr.to_string())), StartError::Listen { addr: a, .. } if a == addr));

@@ -2,12 +2,13 @@
 
 mod properties;
 mod rfc5769;
+mod rfc8489;
 
 use std::net::SocketAddr;
 
 use crate::{
-    BindingRequest, BindingRequestParams, ChannelData, Class, DataIndicationHeader, IceRole, IntegrityKey,
-    Message, MessageWriter, Method, PacketKind, StunError, TransactionId, attr, classify,
+    AddressFamily, BindingRequest, BindingRequestParams, ChannelData, Class, DataIndicationHeader, IceRole,
+    IntegrityKey, Message, MessageWriter, Method, PacketKind, StunError, TransactionId, attr, classify,
     write_binding_error, write_binding_request, write_binding_success,
 };
 
@@ -157,6 +158,7 @@ fn case_13_attributes_after_message_integrity_are_ignored() {
 #[test]
 fn case_18_short_and_long_hmac_fail_verification() {
     let tag = key().sign(&[b""]);
+    let tag = tag.as_ref();
     for length in [0, 1, 4, 19, 21, 32, 64] {
         let mut value = tag.to_vec();
         value.resize(length, 0);
@@ -286,4 +288,32 @@ fn data_indication_wraps_the_payload() {
         }
         assert_eq!(DataIndicationHeader::new(&ID, peer, 65_535), None);
     }
+}
+
+#[test]
+fn addresses_that_are_not_xored_and_address_errors() {
+    let mut out = Vec::new();
+    MessageWriter::new(&mut out, Class::Error, Method::ALLOCATE, &ID)
+        .address(attr::ALTERNATE_SERVER, "192.0.2.1:3478".parse().unwrap())
+        .address(attr::ALTERNATE_SERVER, "[2001:db8::1]:5349".parse().unwrap())
+        .address_error(AddressFamily::V6, 440, "no")
+        .finish();
+    let values: Vec<_> =
+        Message::parse(&out).unwrap().attributes().map(|(_, value)| value.to_vec()).collect();
+    let mut v6 = vec![0, 2, 0x14, 0xE5, 0x20, 1, 0x0D, 0xB8];
+    v6.resize(19, 0);
+    v6.push(1);
+    assert_eq!(values, [vec![0, 1, 0x0D, 0x96, 192, 0, 2, 1], v6, b"\x02\0\x04\x28no".to_vec()]);
+}
+
+/// What fuzzing found once, and messages that reach far.
+#[test]
+fn seeds() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/seeds/codec");
+    let mut replayed = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        crate::fuzzing::codec(&std::fs::read(entry.unwrap().path()).unwrap());
+        replayed += 1;
+    }
+    assert!(replayed > 0);
 }

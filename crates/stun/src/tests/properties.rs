@@ -50,6 +50,11 @@ fn exercise(datagram: &[u8]) {
 
 proptest! {
     #[test]
+    fn the_fuzz_target_holds(datagram in message()) {
+        crate::fuzzing::codec(&datagram);
+    }
+
+    #[test]
     fn parse_never_panics(datagram in prop::collection::vec(any::<u8>(), 0..600)) {
         exercise(&datagram);
     }

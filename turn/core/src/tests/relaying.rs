@@ -140,7 +140,7 @@ fn configurations_that_cannot_be_served() {
     let refuse = |edit: fn(&mut Config)| {
         let mut config = config();
         edit(&mut config);
-        TurnServer::new(config, [0; 32], origin(), Duration::ZERO).unwrap_err()
+        TurnServer::new(config, Arc::default(), [0; 32], origin(), Duration::ZERO).unwrap_err()
     };
     assert_eq!(refuse(|c| c.realm.clear()), ConfigError::Realm);
     assert_eq!(refuse(|c| c.realm = "r".repeat(128)), ConfigError::Realm);

@@ -122,9 +122,15 @@ fn case_35_families() {
     let refresh = [family(requested, 2), lifetime_attr(600)];
     assert_eq!(client.request(&mut harness, Method::REFRESH, &refresh).code(), 443);
 
+    // Half a dual allocation: the answer says which half is missing, and why.
     let mut harness = Harness::new(Config { relay_v6: None, ..config() });
     let client = Client::new(&mut harness, "203.0.113.9:1", "alice");
     assert_eq!(client.allocate_v6(&mut harness).code(), 440);
+    let answer = client.allocate_dual(&mut harness);
+    assert_eq!(answer.code(), 0);
+    assert_eq!(answer.all_relayed(), [harness.relays[0].1]);
+    let expected = b"\x02\0\x04\x28Address Family not Supported";
+    assert_eq!(answer.message().attribute(attr::ADDRESS_ERROR_CODE), Some(&expected[..]));
 }
 
 #[test]
