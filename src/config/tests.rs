@@ -55,11 +55,11 @@ fn values_are_types() {
     assert_eq!(config.ops.listen, Bind::Off);
     let shown: Vec<_> = config.sfu.advertise.iter().map(|a| a.with_port(3480).to_string()).collect();
     assert_eq!(shown, ["203.0.113.4:3480", "198.51.100.7:9000"]);
-    assert_eq!(config.turn.allow_peers, ["10.0.0.0/8".parse().unwrap()]);
+    assert_eq!(config.turn.allow_peers, ["10.0.0.0/8".parse::<PeerRange>().unwrap()]);
     let denied = config.turn.deny_peers[0].range();
     assert!(denied.contains("10.1.0.9".parse().unwrap()) && !denied.contains("10.1.0.10".parse().unwrap()));
     assert_eq!(config.turn.listen_tcp.beside(config.turn.listen), Some(config.turn.listen));
-    assert_eq!(config.turn.listen_tls, "0.0.0.0:443".parse().unwrap());
+    assert_eq!(config.turn.listen_tls, "0.0.0.0:443".parse::<Bind>().unwrap());
     assert_eq!(config.turn.relay_ports, Ports { first: 50000, last: 50100 });
 }
 

@@ -99,6 +99,7 @@ impl Run {
         client
     }
 
+    #[cfg(test)]
     pub(crate) fn step_all(&mut self, data: &[u8]) {
         let mut bytes = Bytes(data);
         while !bytes.0.is_empty() {

@@ -35,7 +35,7 @@ impl TurnServer {
                 Access::Absent | Access::Granted => DropReason::NoChannel,
             });
         match peer {
-            Ok(peer) => self.to_peer(index, peer, 4..4 + length, now),
+            Ok(peer) => self.relay_to_peer(index, peer, 4..4 + length, now),
             Err(reason) => {
                 self.end_expired(index, now);
                 Err(reason)
@@ -74,11 +74,11 @@ impl TurnServer {
             return Err(DropReason::InvalidPeer);
         }
         admit(allocation.permission(peer.ip(), &self.policy, now))?;
-        self.to_peer(index, peer, payload, now)
+        self.relay_to_peer(index, peer, payload, now)
     }
 
     /// The permission is given; what is left is whether the relay is there and the limits allow it.
-    fn to_peer(
+    fn relay_to_peer(
         &mut self,
         index: u32,
         peer: SocketAddr,

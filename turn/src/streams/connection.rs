@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
 use rustls::{ServerConfig, ServerConnection};
+use trunkline_stun::frame_len;
 use trunkline_turn_core::ClientPath;
 
 use super::frames::Partial;
@@ -96,7 +97,8 @@ impl Connection {
             Tls::Awaited(config) => {
                 let mut session =
                     ServerConnection::new(config.clone()).map_err(|_| CloseReason::Handshake)?;
-                session.set_buffer_limit(Some(TLS_BUFFER));
+                // `write_tls` bounds it.
+                session.set_buffer_limit(None);
                 self.tls = Tls::Session(Box::new(session));
                 return self.read(buffer);
             }
@@ -204,7 +206,8 @@ impl Connection {
 
 /// Reads of a TLS connection that may give no message before others have their turn.
 const RECORDS: usize = 16;
-/// Bytes that rustls holds for a client that does not read, in cipher text; it is given more only when those are gone.
+/// Bytes, and up to one message more, that rustls is given at a time: that much waits, in cipher text, for a client that
+/// does not read.
 const TLS_BUFFER: usize = 64 << 10;
 
 fn read_plain(socket: &mut TcpStream, read_closed: bool, buffer: &mut [u8]) -> Result<Received, CloseReason> {
@@ -239,7 +242,10 @@ fn write_plain(socket: &mut TcpStream, out: &mut Vec<u8>, moved: &mut bool) -> i
     result
 }
 
-/// The same through TLS: plain text is turned into records only when those before have gone.
+/// The same through TLS: plain text is turned into records only when those before have gone, some at a time.
+///
+/// Each message is a record of its own, for there are clients that take one for the other; `write_tls` still sends
+/// many records at once.
 fn write_tls(
     session: &mut ServerConnection,
     socket: &mut TcpStream,
@@ -260,10 +266,14 @@ fn write_tls(
         if taken == out.len() || session.is_handshaking() {
             break Ok(());
         }
-        match session.writer().write(&out[taken..]) {
-            Ok(0) => break Err(io::ErrorKind::WriteZero.into()),
-            Ok(length) => taken += length,
-            Err(error) => break Err(error),
+        let end = out.len().min(taken + TLS_BUFFER);
+        while taken < end {
+            let rest = &out[taken..];
+            let length = rest.first_chunk().and_then(|prefix| frame_len(*prefix)).unwrap_or(rest.len());
+            match session.writer().write(&rest[..length.min(rest.len())])? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                length => taken += length,
+            }
         }
     };
     out.drain(..taken);

@@ -154,7 +154,7 @@ impl Both {
     }
 
     /// The same packet from a client to both: to whom each relays what.
-    fn from_client(&mut self, pair: &Pair, data: &[u8]) -> [Option<(SocketAddr, Vec<u8>)>; 2] {
+    fn client_sends(&mut self, pair: &Pair, data: &[u8]) -> [Option<(SocketAddr, Vec<u8>)>; 2] {
         let handled = self.harness.input(Input::Client { path: pair.ours.path, data });
         let ours = forwarded(handled, data).map(|(to, data)| match to {
             crate::Destination::Peer { peer, .. } => (peer, data),
@@ -173,7 +173,7 @@ impl Both {
     }
 
     /// The same packet from a peer to the relay that each has of its family for a client.
-    fn from_peer(&mut self, pair: &Pair, peer: SocketAddr, data: &[u8]) -> [Option<Received>; 2] {
+    fn peer_sends(&mut self, pair: &Pair, peer: SocketAddr, data: &[u8]) -> [Option<Received>; 2] {
         let client = pair.ours.path.client;
         let index = self.harness.server.paths.get(&pair.ours.path).copied();
         let relay = index.and_then(|index| {
@@ -228,6 +228,7 @@ fn number(a: u8, n: u8) -> u16 {
 fn excused(ours: Outcome, theirs: Outcome) -> Option<&'static str> {
     match (ours.0, theirs.0) {
         (440, 400) => Some("an unknown family is malformed to it; RFC 8656 §7.2 says 440"),
+        (400, 443) | (443, 400) => Some("two faults in one ChannelBind: which is found first is free"),
         _ => None,
     }
 }
@@ -275,21 +276,21 @@ fn step(both: &mut Both, [operation, client, a, b]: [u8; 4]) -> Result<(), TestC
                 .attribute(kind, &value)
                 .attribute(attr::DATA, &vec![a; usize::from(a)])
                 .finish();
-            let [ours, theirs] = both.from_client(&pair, &data);
+            let [ours, theirs] = both.client_sends(&pair, &data);
             prop_assert_eq!(ours, theirs);
             None
         }
         5 => {
             let mut data = trunkline_stun::ChannelData::header(number(a, b), u16::from(b)).to_vec();
             data.resize(4 + usize::from(b), a);
-            let [ours, theirs] = both.from_client(&pair, &data);
+            let [ours, theirs] = both.client_sends(&pair, &data);
             if theirs.is_some() || ours.as_ref().is_none_or(|(peer, _)| both.permitted(&pair, *peer)) {
                 prop_assert_eq!(ours, theirs);
             }
             None
         }
         6 => {
-            let [ours, theirs] = both.from_peer(&pair, peer(b), &vec![b; usize::from(a)]);
+            let [ours, theirs] = both.peer_sends(&pair, peer(b), &vec![b; usize::from(a)]);
             prop_assert_eq!(ours, theirs);
             None
         }

@@ -20,7 +20,7 @@ fn parts_cover_the_ports_once_and_tear_no_pair() {
                 let part = config.part(index, shards).unwrap().relay_ports;
                 assert_eq!(u32::from(*part.start()), next, "{range:?} {shards}");
                 assert!(part.start() <= part.end());
-                assert!(index == 0 || part.start() % 2 == 0);
+                assert!(index == 0 || part.start().is_multiple_of(2));
                 next = u32::from(*part.end()) + 1;
             }
             assert_eq!(next, u32::from(*range.end()) + 1);
