@@ -348,7 +348,7 @@ fn drain(server: &mut TurnServer, io: &mut Io, telemetry: &mut Telemetry, now: I
     loop {
         let (relay, bound) = match server.poll_output() {
             Output::Transmit { path, data } => {
-                io.to_client(&path, now, |out| out.extend_from_slice(data));
+                io.push_to_client(&path, now, |out| out.extend_from_slice(data));
                 continue;
             }
             Output::BindRelay { relay, family, port } => (relay, io.sockets.open(relay, family, port)),
@@ -371,14 +371,14 @@ fn drain(server: &mut TurnServer, io: &mut Io, telemetry: &mut Telemetry, now: I
 impl Io {
     fn forward(&mut self, forward: &Forward, data: &[u8], now: Instant) {
         match forward.to {
-            Destination::Client(path) => self.to_client(&path, now, |out| forward.write(data, out)),
+            Destination::Client(path) => self.push_to_client(&path, now, |out| forward.write(data, out)),
             Destination::Peer { relay, peer } => {
                 self.outgoing.push(Socket::Relay(relay), peer, None, |out| forward.write(data, out));
             }
         }
     }
 
-    fn to_client(&mut self, path: &ClientPath, now: Instant, write: impl FnOnce(&mut Vec<u8>)) {
+    fn push_to_client(&mut self, path: &ClientPath, now: Instant, write: impl FnOnce(&mut Vec<u8>)) {
         match path.stream {
             Some(stream) => self.streams.push(stream, now, write),
             None => {
