@@ -130,6 +130,11 @@ fn turn_config(config: &Config, secrets: &Secrets, external: IpAddr) -> anyhow::
     given.legacy_channels = turn.legacy_channels;
     given.limits.allocations = usize::try_from(turn.allocations)?;
     given.limits.allocations_per_user = turn.allocations_per_user;
+    given.limits.allocation_packets_per_second = turn.allocation_packets.into();
+    given.limits.allocation_bytes_per_second = turn.allocation_bytes.0;
+    given.limits.total_packets_per_second = Some(turn.total_packets.into()).filter(|&packets| packets > 0);
+    given.limits.total_bytes_per_second = Some(turn.total_bytes.0).filter(|&bytes| bytes > 0);
+    given.limits.new_peers_per_second = turn.new_peers;
     given.stream_limits.connections = usize::try_from(turn.connections)?;
     given.stream_limits.connections_per_source = usize::try_from(turn.connections_per_source)?;
     Ok(given)
@@ -268,6 +273,10 @@ mod tests {
         let turn = trunkline_turn::Limits::default();
         assert_eq!(usize::try_from(config.turn.allocations).unwrap(), turn.allocations);
         assert_eq!(config.turn.allocations_per_user, turn.allocations_per_user);
+        assert_eq!(u64::from(config.turn.allocation_packets), turn.allocation_packets_per_second);
+        assert_eq!(config.turn.allocation_bytes.0, turn.allocation_bytes_per_second);
+        assert_eq!(config.turn.new_peers, turn.new_peers_per_second);
+        assert_eq!((turn.total_packets_per_second, turn.total_bytes_per_second), (None, None));
         let streams = trunkline_turn::StreamLimits::default();
         assert_eq!(usize::try_from(config.turn.connections).unwrap(), streams.connections);
         assert_eq!(

@@ -5,7 +5,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Bind, ExternalIp, ExternalIp6, PeerRange, Ports, SECRET_BYTES_MIN, Secret, Span, TcpBind};
+use super::{Bind, ExternalIp, ExternalIp6, PeerRange, Ports, SECRET_BYTES_MIN, Secret, Size, Span, TcpBind};
+
+/// The least number of bytes a second that can be a bound: the largest packet must fit.
+const RATE_BYTES_MIN: u64 = 65_536;
 
 /// `[turn]`
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -48,6 +51,16 @@ pub struct Turn {
     pub allocations_per_user: u32,
     /// Allocations of this process.
     pub allocations: u32,
+    /// Packets a second that one allocation may relay, each way.
+    pub allocation_packets: u32,
+    /// Bytes a second that one allocation may relay, each way.
+    pub allocation_bytes: Size,
+    /// Packets a second of the whole relay; 0: no bound.
+    pub total_packets: u32,
+    /// Bytes a second of the whole relay; 0: no bound.
+    pub total_bytes: Size,
+    /// New peers a second of one allocation, after the first.
+    pub new_peers: u32,
     /// TCP and TLS connections of this process.
     pub connections: u32,
     /// Those of one IPv4 address or IPv6 /64.
@@ -80,6 +93,11 @@ impl Default for Turn {
             legacy_channels: false,
             allocations_per_user: 24,
             allocations: 10_000,
+            allocation_packets: 10_000,
+            allocation_bytes: Size::mib(12),
+            total_packets: 0,
+            total_bytes: Size::mib(0),
+            new_peers: 5,
             connections: 10_000,
             connections_per_source: 500,
             alternates: Vec::new(),
@@ -114,12 +132,20 @@ impl Turn {
         for (key, number) in [
             ("allocations", self.allocations),
             ("allocations_per_user", self.allocations_per_user),
+            ("allocation_packets", self.allocation_packets),
+            ("new_peers", self.new_peers),
             ("connections", self.connections),
             ("connections_per_source", self.connections_per_source),
         ] {
             if number == 0 {
                 return Err(format!("`turn.{key}` must be 1 or more"));
             }
+        }
+        if self.allocation_bytes.0 < RATE_BYTES_MIN || (1..RATE_BYTES_MIN).contains(&self.total_bytes.0) {
+            return Err(format!(
+                "`turn.allocation_bytes` and `turn.total_bytes` must be {RATE_BYTES_MIN} a second or more: the largest \
+                 packet must fit"
+            ));
         }
         if self.listen_tls != Bind::Off {
             for (key, path) in [("tls_certificate", &self.tls_certificate), ("tls_key", &self.tls_key)] {

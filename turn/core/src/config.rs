@@ -82,7 +82,7 @@ pub struct Limits {
     /// worth may come at once. Default 10,000, some 100 Mbit/s of full packets. Higher: one user, or a loop through
     /// two relays, can take more of the machine. Lower: fast transfers over data channels are slowed.
     pub allocation_packets_per_second: u64,
-    /// Payload bytes a second of one allocation, each way, at least 65,536. Default 12,500,000 (100 Mbit/s). Effects
+    /// Payload bytes a second of one allocation, each way, at least 65,536. Default 12 MiB (100 Mbit/s). Effects
     /// as above.
     pub allocation_bytes_per_second: u64,
     /// Packets a second of the whole server, both ways together ([`Config::part`] divides them). Default: no bound.
@@ -116,7 +116,7 @@ impl Default for Limits {
             nonce_lifetime: Duration::from_secs(3600),
             challenges_per_second: 256,
             allocation_packets_per_second: 10_000,
-            allocation_bytes_per_second: 12_500_000,
+            allocation_bytes_per_second: 12 << 20,
             total_packets_per_second: None,
             total_bytes_per_second: None,
             new_peers_per_second: 5,
@@ -186,6 +186,8 @@ impl Config {
         let (from, to) = (start(index).max(first) as u16, (start(index + 1) - 1).min(last) as u16);
         let mut limits = self.limits.clone();
         limits.allocations = limits.allocations.div_ceil(shards);
+        // A source with many ports reaches every shard.
+        limits.challenges_per_second = limits.challenges_per_second.div_ceil(shards as u32);
         for total in [&mut limits.total_packets_per_second, &mut limits.total_bytes_per_second] {
             *total = total.map(|total| total / shards as u64);
         }

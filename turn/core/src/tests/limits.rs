@@ -43,6 +43,54 @@ fn case_28_a_token_bucket_exceeded() {
     assert_eq!(harness.server.stats().to_peers_packets, 100 + 50 + 50);
 }
 
+/// Each of four does what only bounds stop; the fifth's call goes on beside them without the loss of a packet.
+#[test]
+fn four_misbehave_and_the_fifth_loses_nothing() {
+    let mut config = config();
+    config.limits.allocations = 16;
+    config.limits.allocations_per_user = 4;
+    config.limits.allocation_packets_per_second = 1_000;
+    let mut harness = Harness::new(config);
+    let peer = peer_at(99);
+    let mut port = 0;
+    let [modest, flooder, scanner, hoarder, prober] = ["modest", "flooder", "scanner", "hoarder", "prober"]
+        .map(|user| {
+            port += 1;
+            Client::new(&mut harness, &format!("203.0.113.9:{port}"), user)
+        });
+    let relayed = modest.allocate(&mut harness).relayed();
+    assert_eq!(modest.bind(&mut harness, 0x4000, peer).code(), 0);
+    for client in [&flooder, &scanner, &prober] {
+        assert_eq!(client.allocate(&mut harness).code(), 0);
+    }
+    assert_eq!(flooder.bind(&mut harness, 0x4000, peer).code(), 0);
+    let (mut flooded, mut scanned, mut hoarded) = (0, 0, 0);
+    // A minute of twenty milliseconds each.
+    for tick in 0..3_000_u32 {
+        harness.now += SECOND / 50;
+        let up = modest.channel(&mut harness, 0x4000, peer, &tick.to_be_bytes());
+        assert_eq!(up.as_deref(), Some(&tick.to_be_bytes()[..]), "tick {tick}");
+        flooded +=
+            (0..200).filter(|_| flooder.channel(&mut harness, 0x4000, peer, &[0; 1200]).is_some()).count();
+        let target = SocketAddr::from(([198, 51, (tick >> 8) as u8, tick as u8], 9));
+        scanned += usize::from(scanner.permit(&mut harness, &[target]).code() == 0);
+        let port = 20_000 + tick % 30_000;
+        let another = Client::new(&mut harness, &format!("203.0.113.10:{port}"), "hoarder");
+        hoarded += usize::from(another.allocate(&mut harness).code() == 0);
+        assert_eq!(prober.send(&mut harness, peer_at(98), b"no permission"), None);
+        assert_eq!(prober.permit(&mut harness, &[addr("10.0.0.1:80")]).code(), 403);
+        assert!(from_peer(&mut harness, relayed, peer, &tick.to_be_bytes()).is_some(), "tick {tick}");
+        if tick % 10_000 == 2_000 {
+            assert_eq!(modest.refresh(&mut harness, 600).code(), 0);
+        }
+    }
+    // A second's worth at once, and a thousand a second.
+    assert!((60_000..=61_100).contains(&flooded), "{flooded}");
+    assert!(scanned <= 32 + 20, "{scanned}");
+    assert_eq!(hoarded, 4);
+    assert_eq!(hoarder.allocate(&mut harness).code(), 486);
+}
+
 #[test]
 fn the_servers_own_bucket() {
     let mut config = config();
