@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use trunkline_media_store::MediaStore;
 use trunkline_sfu::Sfu;
 use trunkline_signaling::Signaling;
+use trunkline_turn::Health;
 
 use crate::config::{Bind, Config};
 use crate::listener::{Listener, brief};
@@ -189,55 +190,73 @@ impl App {
     /// Serves until told to stop, then stops gracefully; told again, at once. On SIGHUP it reads the configuration in
     /// `file` again.
     pub async fn run(mut self, mut signals: Signals, file: Option<&Path>) {
-        let signal = loop {
-            match signals.next().await {
-                Told::Stop(signal) => break signal,
-                Told::Reload => match self.reload(file) {
-                    Ok(()) => tracing::info!(
-                        "TURN secrets, peers and certificate are those of the configuration now"
-                    ),
-                    Err(error) => tracing::error!(error = format!("{error:#}"), "not reloaded"),
-                },
-            }
-        };
+        let signal = self.obey(&mut signals, file).await;
         tracing::info!(signal, "stopping");
+        self.readiness.set_draining();
+        if let Some((health, time)) = self.begin_draining() {
+            let gone = async {
+                let mut looks = tokio::time::interval(DRAIN_LOOK);
+                // What the gauge said at first may be a second old.
+                looks.tick().await;
+                loop {
+                    looks.tick().await;
+                    if health.allocations() == 0 {
+                        return;
+                    }
+                }
+            };
+            tokio::select! {
+                // Over time is over: the rest is cut off.
+                _ = tokio::time::timeout(time, gone) => {}
+                // A policy that is replaced meanwhile holds for those who are still there.
+                signal = self.obey(&mut signals, file) => return tracing::warn!(signal, "stopped at once"),
+            }
+        }
         tokio::select! {
             () = self.shutdown() => tracing::info!("stopped"),
             signal = signals.stop() => tracing::warn!(signal, "stopped at once"),
         }
     }
 
+    /// Does what it is told until it is told to stop; the signal that said so.
+    async fn obey(&mut self, signals: &mut Signals, file: Option<&Path>) -> &'static str {
+        loop {
+            match signals.next().await {
+                Told::Stop(signal) => return signal,
+                Told::Reload => match self.reload(file) {
+                    Ok(()) => tracing::info!(
+                        "TURN secrets, peers and the certificate's content are those of the configuration now"
+                    ),
+                    Err(error) => tracing::error!(error = format!("{error:#}"), "not reloaded"),
+                },
+            }
+        }
+    }
+
     /// Takes from the configuration what can change while the server runs: what belongs to TURN. What is wrong with it
-    /// leaves everything as it is, but for a certificate that cannot be read, which leaves the certificate.
+    /// leaves everything as it is.
     fn reload(&mut self, file: Option<&Path>) -> anyhow::Result<()> {
         let config = Config::load(file)?;
         let secrets = Secrets::resolve(&config)?;
+        let minting = services::minting(&secrets)?;
+        self.turn.as_mut().map_or(Ok(()), |turn| turn.reload(&config, &secrets))?;
         if let Some(credentials) = &self.credentials {
-            credentials.replace(services::minting(&secrets)?);
+            credentials.replace(minting);
         }
-        self.turn.as_mut().map_or(Ok(()), |turn| turn.reload(&config, &secrets))
+        Ok(())
     }
 
-    /// Sends new clients of the relay elsewhere, and waits until those who are there have gone or the time is over.
-    async fn drain_relay(&mut self) {
-        let Some(turn) = &mut self.turn else { return };
+    /// Sends new clients of the relay elsewhere. Gives how many are there and how long they may stay, if they may.
+    fn begin_draining(&mut self) -> Option<(Health, Duration)> {
+        let turn = self.turn.as_mut()?;
         let (alternates, time) = std::mem::take(&mut self.draining);
         turn.drain(alternates);
-        let health = turn.health();
-        let gone = async {
-            let mut looks = tokio::time::interval(DRAIN_LOOK);
-            while health.allocations() > 0 {
-                looks.tick().await;
-            }
-        };
-        // Over time is over: the rest is cut off.
-        let _ = tokio::time::timeout(time, gone).await;
+        (time > Duration::ZERO).then(|| (turn.health(), time))
     }
 
     /// Stops everything, in order. Returns when the last service has.
-    pub async fn shutdown(mut self) {
+    pub async fn shutdown(self) {
         self.readiness.set_draining();
-        self.drain_relay().await;
         if let Some(media_store) = &self.media_store {
             media_store.shutdown().await;
         }

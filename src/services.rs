@@ -67,12 +67,14 @@ impl Relay {
         self.turn.health()
     }
 
-    /// Takes from the configuration what can change while it runs: secrets, peers, and the certificate.
+    /// Takes from the configuration what can change while it runs: the certificate's content, secrets, peers. A
+    /// certificate that cannot be read leaves everything as it is.
     pub(crate) fn reload(&mut self, config: &Config, secrets: &Secrets) -> anyhow::Result<()> {
+        self.turn.reload().context("turn.tls_certificate, turn.tls_key")?;
         self.turn.set_secrets(turn_secrets(secrets)).context("turn.secrets")?;
         let (allow, deny) = (ranges(&config.turn.allow_peers), ranges(&config.turn.deny_peers));
-        self.turn.set_peers(allow, deny).context("turn.allow_peers, turn.deny_peers")?;
-        self.turn.reload().context("turn.tls_certificate, turn.tls_key")
+        // Addresses come and go.
+        self.turn.set_peers(allow, deny, own_addresses(config)).context("turn.allow_peers, turn.deny_peers")
     }
 
     /// Sends new clients elsewhere; live allocations go on.

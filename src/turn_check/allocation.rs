@@ -31,9 +31,9 @@ impl Probe<'_> {
         client.set_credentials(self.ask.credentials.clone());
         let Some(relayed) = self.allocate(&mut client) else { return };
         self.address_of_relay(relayed);
-        self.policy(&mut client);
+        self.policy(&mut client, AddressFamily::of(relayed.ip()));
         self.relay(&mut client, relayed, mapped.ip());
-        self.other_family(relayed);
+        self.other_family(other_than(relayed));
         self.sha_256();
         match client.refresh(0).and_then(Response::accepted) {
             Ok(_) => self.ok("release", "Refresh with lifetime 0 ended the allocation"),
@@ -94,8 +94,10 @@ impl Probe<'_> {
         }
     }
 
-    fn policy(&mut self, client: &mut Client) {
-        for ip in FORBIDDEN {
+    /// A relay answers 443 for peers of the other family than the allocation's, before its policy is asked: `client`'s
+    /// allocation can only tell about those of `family`.
+    fn policy(&mut self, client: &mut Client, family: AddressFamily) {
+        for ip in FORBIDDEN.into_iter().filter(|ip| AddressFamily::of(*ip) == family) {
             let answer = client.permit(&[SocketAddr::new(ip, FORBIDDEN_PORT)]);
             let allowed = self.ask.allowed_peers.contains(&ip);
             match answer.map(|answer| answer.code()) {
@@ -106,8 +108,6 @@ impl Probe<'_> {
                     "take it out of turn.allow_peers (coturn: denied-peer-ip)",
                 ),
                 Ok(403) => self.ok("policy", format!("{ip} is refused (403)")),
-                // The other family than the allocation's (RFC 8656 §10.2): refused all the same.
-                Ok(443) => self.ok("policy", format!("{ip} is refused (443, the other address family)")),
                 Ok(code) => self.failed("policy", format!("{ip} is answered {code} instead of 403"), ""),
                 Err(failure) => self.failed("policy", format!("{ip}: {failure}"), ""),
             }
@@ -188,27 +188,37 @@ impl Probe<'_> {
         Err(Failure::NoAnswer)
     }
 
-    fn other_family(&mut self, relayed: SocketAddr) {
-        let (family, name) = match relayed.is_ipv4() {
-            true => (AddressFamily::V6, "IPv6"),
-            false => (AddressFamily::V4, "IPv4"),
+    /// An allocation of the other family, where the relay has one, and the policy for peers that only it could reach.
+    fn other_family(&mut self, family: AddressFamily) {
+        let name = match family {
+            AddressFamily::V4 => "IPv4",
+            AddressFamily::V6 => "IPv6",
         };
         let other = self.connect_again().map_err(Failure::from).and_then(|link| {
             let mut other = Client::new(link, self.ask.credentials.clone());
             other.set_patience(self.ask.patience);
             let relayed = other.allocate(Some(family))?.accepted()?.relayed()?;
-            let _ = other.refresh(0);
-            Ok(relayed)
+            Ok((other, relayed))
         });
         match other {
-            Ok(relayed) => self.ok("family", format!("{name} too: {relayed}")),
-            Err(Failure::Refused { code: 440, .. }) => {
-                self.skipped(
-                    "family",
-                    format!("{name} is not relayed (440): peers that have nothing else stay out of reach"),
-                );
+            Ok((mut other, relayed)) => {
+                self.ok("family", format!("{name} too: {relayed}"));
+                self.policy(&mut other, family);
+                let _ = other.refresh(0);
             }
-            Err(failure) => self.failed("family", format!("{name}: {failure}"), ""),
+            Err(failure) => {
+                if matches!(failure, Failure::Refused { code: 440, .. }) {
+                    self.skipped(
+                        "family",
+                        format!("{name} is not relayed (440): peers that have nothing else stay out of reach"),
+                    );
+                } else {
+                    self.failed("family", format!("{name}: {failure}"), "");
+                }
+                for ip in FORBIDDEN.into_iter().filter(|ip| AddressFamily::of(*ip) == family) {
+                    self.skipped("policy", format!("{ip} is not tried: no allocation of {name}"));
+                }
+            }
         }
     }
 }
@@ -263,6 +273,13 @@ fn payload(kind: u8) -> Vec<u8> {
     let mut payload = vec![kind; PAYLOAD_BYTES];
     payload[..20].copy_from_slice(b"trunkline turn check");
     payload
+}
+
+fn other_than(relayed: SocketAddr) -> AddressFamily {
+    match AddressFamily::of(relayed.ip()) {
+        AddressFamily::V4 => AddressFamily::V6,
+        AddressFamily::V6 => AddressFamily::V4,
+    }
 }
 
 /// Addresses that mean nothing, or something else, to a peer elsewhere.

@@ -35,7 +35,8 @@ What is checked, in this order, for each URI and for each address family that it
   challenge    Allocate without credentials is answered 401, with realm and nonce; is SHA-256 offered (RFC 8489)
   allocate     the credential opens an allocation; needs one of the options below
   address      others can reach the relayed address: not a private one unless the server itself has one
-  policy       127.0.0.1, 10.0.0.1, 169.254.169.254 and ::1 are refused as peers: nobody gets behind your firewall
+  policy       127.0.0.1, 10.0.0.1, 169.254.169.254 and ::1 are refused as peers: nobody gets behind your firewall;
+               those of a family that cannot be relayed are not tried
   relay        packets go there and back, as indications and as ChannelData: between two allocations, or, where the relay
                refuses itself as a peer, between an allocation and this machine
   family       whether the other address family can be relayed too (for information)

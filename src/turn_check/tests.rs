@@ -54,7 +54,33 @@ fn a_relay_that_works_is_said_to_work() {
     assert!(only(&report, "binding").says.contains("no NAT"), "{report}");
     let policy: Vec<Outcome> =
         checks(&report).iter().filter(|c| c.check == "policy").map(|c| c.outcome).collect();
-    assert_eq!(policy, [Outcome::Skipped, Outcome::Ok, Outcome::Ok, Outcome::Ok], "{report}");
+    assert_eq!(policy, [Outcome::Skipped, Outcome::Ok, Outcome::Ok, Outcome::Skipped], "{report}");
+}
+
+/// What is no peer's of the allocation's family is tried on one of the other, or said not to have been tried.
+#[test]
+fn the_policy_is_tried_in_both_families() {
+    let first = NEXT_PORTS.fetch_add(200, Ordering::Relaxed);
+    let both = |allow_peers: &[&str]| {
+        let turn = Turn::start(TurnConfig {
+            listen: vec!["127.0.0.1:0".parse().unwrap(), "[::1]:0".parse().unwrap()],
+            allow_peers: allow_peers.iter().map(|peers| peers.parse().unwrap()).collect(),
+            relay_ports: first..=first + 199,
+            ..TurnConfig::new("127.0.0.1:0".parse().unwrap(), "example.org", Secret::new(SECRET))
+        })
+        .unwrap();
+        let report = ask(&turn, Some(SECRET)).check();
+        assert_eq!(only(&report, "family").outcome, Outcome::Ok, "{report}");
+        let about_v6 = |check: &&Check| check.check == "policy" && check.says.starts_with("::1 ");
+        let found: Vec<Outcome> = checks(&report).into_iter().filter(about_v6).map(|c| c.outcome).collect();
+        assert_eq!(found.len(), 1, "{report}");
+        found[0]
+    };
+    assert_eq!(both(&["127.0.0.1"]), Outcome::Ok);
+    assert_eq!(both(&["127.0.0.1", "::1"]), Outcome::Failed);
+
+    let report = ask(&relay(&["127.0.0.1"]), Some(SECRET)).check();
+    assert!(report.to_string().contains("::1 is not tried: no allocation of IPv6"), "{report}");
 }
 
 #[test]

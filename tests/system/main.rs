@@ -4,6 +4,7 @@ mod arrows;
 mod kill;
 mod process;
 mod random;
+mod reload;
 mod server;
 mod tidy;
 mod uploads;

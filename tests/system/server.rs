@@ -106,11 +106,27 @@ impl Server {
         assert_eq!(status.signal(), Some(9), "the server ended before it was killed: {status}");
     }
 
-    /// SIGTERM, then waits until it has stopped.
-    pub(crate) fn terminate(mut self) -> ExitStatus {
-        let told = Command::new("kill").arg(self.child.id().to_string()).status().expect("kill runs");
+    /// The relay's UDP address.
+    pub(crate) fn turn(&self) -> SocketAddr {
+        self.address("turn")
+    }
+
+    /// Sends a signal, such as `HUP`.
+    pub(crate) fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        let told = Command::new("kill").args(["-s", name, &id]).status().expect("kill runs");
         assert!(told.success());
+    }
+
+    /// Waits until it has stopped.
+    pub(crate) fn ended(mut self) -> ExitStatus {
         self.child.wait().expect("the server ran")
+    }
+
+    /// SIGTERM, then waits until it has stopped.
+    pub(crate) fn terminate(self) -> ExitStatus {
+        self.signal("TERM");
+        self.ended()
     }
 }
 

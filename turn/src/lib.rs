@@ -28,7 +28,7 @@ mod streams;
 mod telemetry;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
@@ -215,13 +215,20 @@ impl Turn {
         self.health.is_healthy()
     }
 
-    /// Replaces what peers may be reached. The next packet of every live allocation obeys it.
+    /// Replaces what peers may be reached; `own` are this host's addresses as they are now. The next packet of every live
+    /// allocation obeys it.
     ///
     /// # Errors
     /// Never today: the other settings were checked at the start.
-    pub fn set_peers(&mut self, allow: Vec<IpRange>, deny: Vec<IpRange>) -> Result<(), StartError> {
+    pub fn set_peers(
+        &mut self,
+        allow: Vec<IpRange>,
+        deny: Vec<IpRange>,
+        own: Vec<IpAddr>,
+    ) -> Result<(), StartError> {
         self.config.allow_peers = allow;
         self.config.deny_peers = deny;
+        self.config.own_addresses = own;
         let policy = self.config.policy()?;
         self.command(&Command::SetPolicy(policy));
         Ok(())

@@ -30,6 +30,9 @@ pub(crate) const WAKER: Token = Token(usize::MAX);
 
 /// Batches, or reads of a connection, before other sockets have their turn.
 const TURN_BATCHES: usize = 8;
+/// Reads of connections that are agreeing on TLS, in one round of all sockets: each may cost a signature, a tenth of a
+/// millisecond to one, and calls wait meanwhile.
+const HANDSHAKES: u32 = 16;
 /// Bytes of waiting datagrams after which they are sent before the turn is over: they should not leave the cache.
 const OUTGOING_MAX: usize = 256 << 10;
 /// Bytes read from a connection at a time: more than any TLS record.
@@ -77,6 +80,8 @@ pub(crate) struct Shard {
     telemetry: Telemetry,
     /// Sockets that had more to read when their turn was over.
     unfinished: Vec<Token>,
+    /// Reads of connections without TLS yet that may still be done before other sockets have their turn.
+    handshakes: u32,
     tick: Duration,
 }
 
@@ -107,6 +112,7 @@ impl Shard {
             commands: parts.commands,
             telemetry: Telemetry::default(),
             unfinished: vec![],
+            handshakes: 0,
             tick,
         })
     }
@@ -116,6 +122,7 @@ impl Shard {
         let mut events = Events::with_capacity(1024);
         let mut batch = RecvBatch::new();
         let mut buffer = vec![0; READ_MAX];
+        let mut ready = Vec::new();
         let mut tick = Instant::now() + self.tick;
         let mut deadline = None;
         loop {
@@ -131,8 +138,11 @@ impl Shard {
                 tracing::error!(%error, "epoll failed: the relay stops");
                 break;
             }
-            let Some(ready) = self.ready(&events) else { break };
-            for token in ready {
+            if !self.ready(&events, &mut ready) {
+                break;
+            }
+            self.handshakes = HANDSHAKES;
+            for token in ready.drain(..) {
                 self.read(token, &mut batch, &mut buffer);
             }
             let now = Instant::now();
@@ -149,15 +159,16 @@ impl Shard {
         self.telemetry.finish();
     }
 
-    /// The sockets to read, those that have waited among them; `None` when it is time to stop.
-    fn ready(&mut self, events: &Events) -> Option<Vec<Token>> {
-        let mut ready = std::mem::take(&mut self.unfinished);
+    /// Puts the sockets to read into `ready`, those that have waited among them; false when it is time to stop.
+    fn ready(&mut self, events: &Events, ready: &mut Vec<Token>) -> bool {
+        // The two change places, so that both keep their memory.
+        std::mem::swap(ready, &mut self.unfinished);
         let waited = !ready.is_empty();
         for event in events {
             let token = event.token();
             if token == WAKER {
                 if self.obey() {
-                    return None;
+                    return false;
                 }
                 continue;
             }
@@ -173,7 +184,7 @@ impl Shard {
             ready.sort_unstable();
             ready.dedup();
         }
-        Some(ready)
+        true
     }
 
     /// Takes the owner's commands; whether it is time to stop.
@@ -253,6 +264,10 @@ impl Shard {
 
     fn read_stream(&mut self, token: Token, buffer: &mut [u8]) -> bool {
         let Some(index) = stream_index(token) else { return false };
+        if self.io.streams.is_handshaking(index) {
+            let Some(left) = self.handshakes.checked_sub(1) else { return true };
+            self.handshakes = left;
+        }
         for _ in 0..TURN_BATCHES {
             let Some((path, mut partial, length, more)) = self.io.streams.read(index, buffer) else {
                 return false;

@@ -1,6 +1,7 @@
 // What the TURN tests share: a server that listens for UDP, TCP and TLS, its URIs, and credentials.
 import { execFile } from 'node:child_process';
-import { createHmac } from 'node:crypto';
+import { createHmac, randomInt } from 'node:crypto';
+import { createSocket } from 'node:dgram';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -12,13 +13,31 @@ import { Server } from './server.mjs';
 const run = promisify(execFile);
 export const SECRET = 'a-secret-shared-by-the-test-and-the-server';
 
-/** A free port of loopback, below those that the system gives out by itself to relay sockets. */
+/**
+ * A port of loopback that is free for UDP and TCP, below those that the system gives out by itself: one of those could be
+ * a socket's of a browser or a relay before our server has it.
+ */
 export async function freePort() {
+  for (;;) {
+    const port = randomInt(20_000, 32_000);
+    if ((await isFreeForUdp(port)) && (await isFreeForTcp(port))) return port;
+  }
+}
+
+function isFreeForUdp(port) {
+  const socket = createSocket('udp4');
+  return new Promise((resolve) => {
+    socket.once('error', () => socket.close(() => resolve(false)));
+    socket.bind(port, '127.0.0.1', () => socket.close(() => resolve(true)));
+  });
+}
+
+function isFreeForTcp(port) {
   const server = createServer();
-  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return port;
+  return new Promise((resolve) => {
+    server.once('error', () => resolve(false));
+    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
+  });
 }
 
 /** A certificate for localhost that signs itself, and its key; gone when the test is over. */

@@ -95,7 +95,7 @@ pub struct Limits {
     /// `new_peers_burst`; more is answered 508 and reported. Default 5. Higher: an allocation scans a network
     /// faster. Lower: a client that learns many candidates late must ask again.
     pub new_peers_per_second: u32,
-    /// New peers of one allocation at once. Default 20, which is a large ICE session's candidates. Effects as above.
+    /// New peers of one allocation at once. Default 32, which is every permission that it may have. Effects as above.
     pub new_peers_burst: u32,
     /// How long a port is held under a RESERVATION-TOKEN (RFC 8656 §7.2: at least 30 s). Default 30 s. Higher:
     /// unused ports are missing longer. Lower: slow clients are answered 508.
@@ -120,7 +120,7 @@ impl Default for Limits {
             total_packets_per_second: None,
             total_bytes_per_second: None,
             new_peers_per_second: 5,
-            new_peers_burst: 20,
+            new_peers_burst: 32,
             reservation_lifetime: Duration::from_secs(30),
         }
     }

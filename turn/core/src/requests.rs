@@ -314,7 +314,8 @@ impl TurnServer {
         self.stats.refuse(refusal);
     }
 
-    /// A refusal to somebody unproven: unsigned, rate-limited, and with a nonce where one helps.
+    /// A refusal to somebody unproven: unsigned, rate-limited, and with a nonce where one helps. On a stream nobody can be
+    /// made to answer a stranger, and no request comes again (RFC 8489 §6.2.2): there the bound is that of connections.
     fn challenge(
         &mut self,
         path: ClientPath,
@@ -322,7 +323,7 @@ impl TurnServer {
         refusal: Refusal,
         now: Instant,
     ) -> Result<(), DropReason> {
-        if !self.limiter.admit(path.client.ip(), now) {
+        if path.stream.is_none() && !self.limiter.admit(path.client.ip(), now) {
             return Err(DropReason::ChallengeLimited);
         }
         let nonce = self.nonces.issue(path.client, self.clock.unix_seconds(now));

@@ -89,6 +89,15 @@ impl Connection {
         }
     }
 
+    /// Whether TLS is still being agreed on.
+    pub(super) fn is_handshaking(&self) -> bool {
+        match &self.tls {
+            Tls::None => false,
+            Tls::Awaited(_) => true,
+            Tls::Session(session) => session.is_handshaking(),
+        }
+    }
+
     /// Reads what is there into `buffer`, which is larger than any TLS record.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<Received, CloseReason> {
         let session = match &mut self.tls {

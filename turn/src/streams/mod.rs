@@ -19,7 +19,7 @@ pub(crate) use self::frames::{FrameError, Partial, Receiver};
 pub(crate) use self::places::{Full, Places};
 use crate::StreamLimits;
 
-/// Connections accepted from one listener before others have their turn: a handshake costs the shard a signature.
+/// Connections accepted from one listener before others have their turn.
 const ACCEPTS: usize = 16;
 /// Buffers kept for the next connections that have something to write, and bytes of the largest that is kept.
 const SPARE_MAX: usize = 64;
@@ -252,6 +252,12 @@ impl Streams {
     fn live(&mut self, index: u32) -> Option<&mut Connection> {
         let connection = self.slots.get_mut(index as usize)?.connection.as_deref_mut()?;
         connection.ending.is_none().then_some(connection)
+    }
+
+    /// Whether what it says next may cost a signature.
+    pub(crate) fn is_handshaking(&self, index: u32) -> bool {
+        let slot = self.slots.get(index as usize);
+        slot.and_then(|slot| slot.connection.as_deref()).is_some_and(Connection::is_handshaking)
     }
 
     /// Takes note of what epoll said.

@@ -16,7 +16,7 @@ use crate::support::{
 
 /// Deadlines so short that a test need not wait, and so long that a busy machine keeps them.
 fn impatient() -> StreamLimits {
-    StreamLimits { message_deadline: Duration::from_millis(400), ..StreamLimits::default() }
+    StreamLimits { message_deadline: Duration::from_secs(2), ..StreamLimits::default() }
 }
 
 fn connect(server: SocketAddr) -> TcpStream {
@@ -95,17 +95,20 @@ fn t26_slow_clients_are_closed_in_time() {
         (tcp, &[0x00, 0x01, 0x00, 0x08, 0x21, 0x12]),
         (tcp, &[0x40, 0x00, 0x00, 0x10, 0x00]),
     ];
-    for (server, beginning) in beginnings {
+    let begun = beginnings.map(|(server, beginning)| {
         let mut socket = connect(server);
         socket.write_all(beginning).unwrap();
-        assert!(is_ended(&socket), "{beginning:02x?}");
+        (socket, beginning)
+    });
+    for (socket, beginning) in &begun {
+        assert!(is_ended(socket), "{beginning:02x?}");
     }
     // Half a message after a whole one, in drops that do not move the deadline.
     let mut socket = connect(tcp);
     assert!(answered(&mut socket));
     let mut drops = [0x00, 0x01, 0x01, 0x00].into_iter().chain(std::iter::repeat_n(0, 200));
     eventually("dripping is ended", || {
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::sleep(Duration::from_millis(50));
         socket.write_all(&[drops.next().expect("ended before the message is whole")]).is_err()
     });
 }
@@ -113,7 +116,7 @@ fn t26_slow_clients_are_closed_in_time() {
 #[test]
 fn whoever_has_no_allocation_is_closed_whatever_it_says() {
     let certificate = TestCertificate::new();
-    let stream_limits = StreamLimits { unused: Duration::from_millis(1500), ..impatient() };
+    let stream_limits = StreamLimits { unused: Duration::from_secs(3), ..impatient() };
     let turn = start(TurnConfig { stream_limits, ..config_of_all("127.0.0.1", &certificate) });
     let mut with = Client::connect(&turn, Transport::Tls, &certificate, "alice");
     let relayed = with.relayed();

@@ -48,7 +48,7 @@ impl Drop for Peer {
     }
 }
 
-/// coturn's own server, ended with the test: what it does with the same client in the same minute is the measure.
+/// coturn's own server, ended with the test: what it does with the same client at the same time is the measure.
 struct Coturn {
     child: Child,
     port: u16,
@@ -139,17 +139,30 @@ fn ours(ip: &str, certificate: &TestCertificate) -> Turn {
     })
 }
 
-const INDICATIONS: &[&str] = &["-s", "-n", "200", "-m", "8", "-z", "5", "-l", "160"];
-const CHANNELS: &[&str] = &["-n", "200", "-m", "8", "-z", "5", "-l", "1200"];
+/// Four clients at a time, 400 messages in all, a few every 5 ms.
+const INDICATIONS: &[&str] = &["-s", "-l", "160", "-n", "100", "-m", "4", "-z", "5"];
+const CHANNELS: &[&str] = &["-l", "1200", "-n", "100", "-m", "4", "-z", "5"];
 
-/// Runs uclient over our relay; all its messages must come back.
-fn relays_everything(ip: &str, transport: Transport, flags: &[&str]) {
-    let certificate = TestCertificate::new();
-    let turn = ours(ip, &certificate);
-    let mut all = flags.to_vec();
-    all.extend(transport_flags(ip, transport));
-    let tally = uclient(ip, address(&turn, transport).port(), &all);
-    assert_eq!((tally.sent, tally.received), (1600, 1600), "{}", tally.output);
+/// Runs uclient over our relay, both ways of sending over both families; all its messages must come back. They run side by
+/// side because uclient sleeps for most of the six seconds that it takes.
+fn relays_everything(transport: Transport) {
+    std::thread::scope(|scope| {
+        for (ip, flags) in every_way(INDICATIONS, CHANNELS) {
+            scope.spawn(move || {
+                let certificate = TestCertificate::new();
+                let turn = ours(ip, &certificate);
+                let flags = [flags, &transport_flags(ip, transport)].concat();
+                let tally = uclient(ip, address(&turn, transport).port(), &flags);
+                assert_eq!((tally.sent, tally.received), (400, 400), "{ip} {flags:?}: {}", tally.output);
+            });
+        }
+    });
+}
+
+type Flags = &'static [&'static str];
+
+fn every_way(indications: Flags, channels: Flags) -> [(&'static str, Flags); 4] {
+    [("127.0.0.1", indications), ("127.0.0.1", channels), ("::1", indications), ("::1", channels)]
 }
 
 fn transport_flags(ip: &str, transport: Transport) -> Vec<&'static str> {
@@ -165,56 +178,57 @@ fn transport_flags(ip: &str, transport: Transport) -> Vec<&'static str> {
 }
 
 #[test]
-fn uclient_over_udp_by_indications() {
-    relays_everything("127.0.0.1", Transport::Udp, INDICATIONS);
+fn uclient_over_udp() {
+    relays_everything(Transport::Udp);
 }
 
 #[test]
-fn uclient_over_udp_by_channels() {
-    relays_everything("127.0.0.1", Transport::Udp, CHANNELS);
+fn uclient_over_tcp() {
+    relays_everything(Transport::Tcp);
 }
 
-#[test]
-fn uclient_over_udp_and_ipv6_by_indications() {
-    relays_everything("::1", Transport::Udp, INDICATIONS);
-}
+const TLS_RUNS: usize = 3;
+/// Eight clients at a time, 1,600 messages in all: what uclient loses does not grow with their number.
+const TLS_INDICATIONS: &[&str] = &["-s", "-l", "160", "-n", "200", "-m", "8", "-z", "10"];
+const TLS_CHANNELS: &[&str] = &["-l", "1200", "-n", "200", "-m", "8", "-z", "10"];
 
-#[test]
-fn uclient_over_udp_and_ipv6_by_channels() {
-    relays_everything("::1", Transport::Udp, CHANNELS);
-}
-
-#[test]
-fn uclient_over_tcp_by_indications() {
-    relays_everything("127.0.0.1", Transport::Tcp, INDICATIONS);
-}
-
-#[test]
-fn uclient_over_tcp_by_channels() {
-    relays_everything("127.0.0.1", Transport::Tcp, CHANNELS);
-}
-
-#[test]
-fn uclient_over_tcp_and_ipv6_by_indications() {
-    relays_everything("::1", Transport::Tcp, INDICATIONS);
-}
-
-#[test]
-fn uclient_over_tcp_and_ipv6_by_channels() {
-    relays_everything("::1", Transport::Tcp, CHANNELS);
-}
-
-/// Over TLS this client loses messages by itself, with any server: it may lose no more with ours than with coturn's.
+/// Over TLS this client loses messages by itself, with any server: it waits for the socket where the rest of what it has
+/// read lies decrypted already, so that a client's last messages may never be counted. How many is chance, and from run
+/// to run it is none or a dozen. So what is compared is all that was lost in three runs of each way, beside coturn's
+/// server at the same time; and a hundredth of the messages is chance. Who relays worse than that loses more.
 #[test]
 fn uclient_over_tls_loses_no_more_than_with_coturn() {
-    for (ip, flags) in [("127.0.0.1", INDICATIONS), ("127.0.0.1", CHANNELS), ("::1", CHANNELS)] {
-        let certificate = TestCertificate::new();
-        let (turn, coturn) = (ours(ip, &certificate), Coturn::start(ip, &certificate));
-        let mut all = flags.to_vec();
-        all.extend(transport_flags(ip, Transport::Tls));
-        let theirs = uclient(ip, coturn.port, &all);
-        let ours = uclient(ip, address(&turn, Transport::Tls).port(), &all);
-        let lost = |tally: &Tally| tally.sent - tally.received.min(tally.sent);
-        assert!(ours.sent >= 1600 && lost(&ours) <= lost(&theirs), "coturn {theirs:?}\nours {ours:?}");
+    let (mut sent, mut lost_by_ours, mut lost_by_theirs) = (0, 0, 0);
+    let lost = |tally: &Tally| tally.sent - tally.received.min(tally.sent);
+    for _ in 0..TLS_RUNS {
+        for (ours, theirs) in tls_run() {
+            assert!(ours.sent >= 1600 && theirs.sent >= 1600, "coturn {theirs:?}\nours {ours:?}");
+            sent += ours.sent;
+            lost_by_ours += lost(&ours);
+            lost_by_theirs += lost(&theirs);
+        }
     }
+    assert!(
+        lost_by_ours <= lost_by_theirs + sent / 100,
+        "of {sent} messages ours lost {lost_by_ours}, coturn {lost_by_theirs}"
+    );
+}
+
+/// What was counted with our server and with coturn's, for each way.
+fn tls_run() -> Vec<(Tally, Tally)> {
+    std::thread::scope(|scope| {
+        let ways = every_way(TLS_INDICATIONS, TLS_CHANNELS).map(|(ip, flags)| {
+            scope.spawn(move || {
+                let certificate = TestCertificate::new();
+                let (turn, coturn) = (ours(ip, &certificate), Coturn::start(ip, &certificate));
+                let flags = [flags, &transport_flags(ip, Transport::Tls)].concat();
+                std::thread::scope(|scope| {
+                    let theirs = scope.spawn(|| uclient(ip, coturn.port, &flags));
+                    let ours = uclient(ip, address(&turn, Transport::Tls).port(), &flags);
+                    (ours, theirs.join().unwrap())
+                })
+            })
+        });
+        ways.into_iter().map(|way| way.join().unwrap()).collect()
+    })
 }

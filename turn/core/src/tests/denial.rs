@@ -22,6 +22,11 @@ fn case_20_answers_to_strangers_are_capped_and_small() {
     let data = stale.build(TransactionId([1; 12]), Method::ALLOCATE, &[udp()]);
     assert_eq!((0..100).filter(|_| harness.client(stale.path, &data).is_some()).count(), 9);
 
+    // A stream cannot be spoofed, and its client would wait in vain for what is not answered.
+    let on_stream =
+        |port| ClientPath { stream: Some(crate::StreamId { index: 1, generation: 1 }), ..path(port) };
+    assert!((1..=100).all(|port| harness.client(on_stream(port), &bare_allocate(1)).is_some()));
+
     // Binding: at most 1.5 times the request, counted as the IP packets that they are.
     for client in ["203.0.113.9:1", "[2001:db8::1]:1"] {
         let path = ClientPath::new(addr(client), ListenerId(0));

@@ -3,9 +3,12 @@
 use super::*;
 use crate::{DropReason, IpRange, PeerPolicy};
 
-/// Every way to a peer is refused: 403, 403, and no packet.
+/// Every way to a peer is refused: 403, 403, and no packet. Packets are tried with a channel and a permission from
+/// before, when the policy let the peer through: without them, they would be dropped whatever the policy says.
 fn assert_denied(config: Config, peers: &[&str]) {
     let mut harness = Harness::new(config);
+    let policy = harness.server.policy.policy.clone();
+    let open = PeerPolicy::new(&ranges(&["0.0.0.0/0", "::/0"]), &[], &[]);
     let clients = [AddressFamily::V4, AddressFamily::V6].map(|family| {
         let port = if family == AddressFamily::V4 { 1 } else { 2 };
         let client = Client::new(&mut harness, &format!("203.0.113.9:{port}"), "alice");
@@ -16,14 +19,21 @@ fn assert_denied(config: Config, peers: &[&str]) {
         assert_eq!(answer.code(), 0);
         (client, answer.relayed())
     });
-    for text in peers {
+    for (channel, text) in (0x4000..).zip(peers) {
         let peer = SocketAddr::new(ip(text), 80);
         let (client, relayed) = if peer.is_ipv4() { &clients[0] } else { &clients[1] };
         assert_eq!(client.permit(&mut harness, &[peer]).code(), 403, "CreatePermission {text}");
-        assert_eq!(client.bind(&mut harness, 0x4000, peer).code(), 403, "ChannelBind {text}");
+        assert_eq!(client.bind(&mut harness, channel, peer).code(), 403, "ChannelBind {text}");
+        harness.server.set_policy(open.clone());
+        // Some are refused whatever is allowed, so that no permission for them can be there from before.
+        let (code, denied) = if open.permits(peer.ip()) { (0, 3) } else { (403, 0) };
+        assert_eq!(client.bind(&mut harness, channel, peer).code(), code, "ChannelBind {text}, all allowed");
+        harness.server.set_policy(policy.clone());
+        let before = harness.drops(DropReason::PeerDenied);
         assert_eq!(client.send(&mut harness, peer, b"GET / HTTP/1.0"), None, "Send {text}");
-        assert_eq!(client.channel(&mut harness, 0x4000, peer, b"GET / HTTP/1.0"), None, "ChannelData {text}");
+        assert_eq!(client.channel(&mut harness, channel, peer, b"GET / HTTP/1.0"), None, "ChannelData {text}");
         assert_eq!(from_peer(&mut harness, *relayed, peer, b"back"), None, "from {text}");
+        assert_eq!(harness.drops(DropReason::PeerDenied) - before, denied, "{text}");
     }
     assert_eq!(harness.server.stats().to_peers_packets, 0);
     assert_eq!(harness.server.stats().to_clients_packets, 0);

@@ -110,22 +110,25 @@ fn the_servers_own_bucket() {
 
 #[test]
 fn case_29_new_peers_and_packets_are_throttled_and_reported() {
-    let mut harness = Harness::new(config());
+    let mut config = config();
+    // More than the burst: with no more permissions than that, their number is the bound that is met first.
+    config.limits.permissions = 64;
+    let mut harness = Harness::new(config);
     let client = Client::new(&mut harness, "203.0.113.9:1", "scanner");
     let relayed = client.allocate(&mut harness).relayed();
-    // Twenty at once, then five a second.
-    let codes: Vec<_> = (0..25).map(|n| client.permit(&mut harness, &[peer_at(n)]).code()).collect();
-    assert_eq!(codes, [[0; 20].as_slice(), &[508; 5]].concat());
-    assert_eq!(client.send(&mut harness, peer_at(20), b"x"), None);
-    assert_eq!(client.bind(&mut harness, 0x4000, peer_at(20)).code(), 508);
+    // Thirty-two at once, then five a second.
+    let codes: Vec<_> = (0..37).map(|n| client.permit(&mut harness, &[peer_at(n)]).code()).collect();
+    assert_eq!(codes, [[0; 32].as_slice(), &[508; 5]].concat());
+    assert_eq!(client.send(&mut harness, peer_at(32), b"x"), None);
+    assert_eq!(client.bind(&mut harness, 0x4000, peer_at(32)).code(), 508);
     assert_eq!(client.bind(&mut harness, 0x4000, peer_at(0)).code(), 0, "a peer that is known is not new");
     assert_eq!(client.permit(&mut harness, &[peer_at(1)]).code(), 0);
     assert_eq!(throttled(&harness, "scanner", Throttle::NewPeers), 1, "reported once, not six times");
     harness.now += SECOND;
-    let codes: Vec<_> = (20..27).map(|n| client.permit(&mut harness, &[peer_at(n)]).code()).collect();
+    let codes: Vec<_> = (32..39).map(|n| client.permit(&mut harness, &[peer_at(n)]).code()).collect();
     assert_eq!(codes, [0, 0, 0, 0, 0, 508, 508]);
     harness.now += 60 * SECOND;
-    let all = (30..=52).map(peer_at).collect::<Vec<_>>();
+    let all = (40..=67).map(peer_at).collect::<Vec<_>>();
     assert_eq!(client.permit(&mut harness, &all).code(), 508, "all or none");
     assert_eq!(throttled(&harness, "scanner", Throttle::NewPeers), 1, "too many, not too fast");
     assert_eq!(harness.server.stats().throttled[Throttle::NewPeers as usize], 8);

@@ -2,9 +2,10 @@
 
 mod link;
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::ops::RangeInclusive;
 use std::path::Path;
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use trunkline_stun::{ChannelData, Class, IntegrityKey, Message, MessageWriter, Method, TransactionId, attr};
@@ -15,17 +16,26 @@ pub(crate) use self::link::{Link, Transport, handshake, trusting};
 pub(crate) const REALM: &str = "example.org";
 pub(crate) const SECRET: &str = "north";
 
-/// Relays of tests that run at the same time must not meet: each has ports of its own, below those that the system
-/// gives out.
-static NEXT_PORTS: AtomicU16 = AtomicU16::new(20_000);
-const PORTS: u16 = 200;
+/// Ports for relays, below those that the system gives out.
+const RELAY_PORTS: RangeInclusive<u16> = 16_000..=31_999;
+const PORTS: u16 = 100;
+
+/// Relays of tests that run at the same time must not meet, be it in this process or in another checkout's: each has
+/// ports of its own, kept until the process ends by listening on the first one with TCP, which no relay does there.
+fn relay_ports() -> RangeInclusive<u16> {
+    static KEPT: Mutex<Vec<TcpListener>> = Mutex::new(Vec::new());
+    let (first, listener) = (RELAY_PORTS.step_by(PORTS.into()))
+        .find_map(|first| Some((first, TcpListener::bind(("127.0.0.1", first)).ok()?)))
+        .expect("ports that no other test has");
+    KEPT.lock().unwrap().push(listener);
+    first..=first + (PORTS - 1)
+}
 
 /// A relay on a free loopback port that may reach loopback peers.
 pub(crate) fn config(listen: &str) -> TurnConfig {
-    let first = NEXT_PORTS.fetch_add(PORTS, Ordering::Relaxed);
     TurnConfig {
         allow_peers: vec!["127.0.0.0/8".parse().unwrap(), "::1".parse().unwrap()],
-        relay_ports: first..=first + (PORTS - 1),
+        relay_ports: relay_ports(),
         // Fixed, so that a machine of any size tests the same.
         shards: 2,
         ..TurnConfig::new(listen.parse().unwrap(), REALM, Secret::new(SECRET))
