@@ -210,7 +210,9 @@ impl Probe<'_> {
                 if matches!(failure, Failure::Refused { code: 440, .. }) {
                     self.skipped(
                         "family",
-                        format!("{name} is not relayed (440): peers that have nothing else stay out of reach"),
+                        format!(
+                            "{name} is not relayed (440): peers that have nothing else stay out of reach"
+                        ),
                     );
                 } else {
                     self.failed("family", format!("{name}: {failure}"), "");

@@ -57,7 +57,7 @@ pub struct Limits {
     /// port counts as one. Default 24, which is a few devices with a few candidates each. Higher: one leaked credential can take more ports. Lower: users with
     /// many interfaces are answered 486.
     pub allocations_per_user: u32,
-    /// Permissions (peer IP addresses) of one allocation. Default 32. Higher: more memory and a longer scan for
+    /// Permissions (peer IP addresses) of one allocation. Default 64, twice `new_peers_burst`. Higher: more memory and a longer scan for
     /// each packet without a channel. Lower: calls with many candidates are answered 508.
     pub permissions: usize,
     /// Channels of one allocation. Default 32. Higher: more memory and a longer scan a packet. Lower: 508 sooner.
@@ -107,7 +107,7 @@ impl Default for Limits {
         Self {
             allocations: 10_000,
             allocations_per_user: 24,
-            permissions: 32,
+            permissions: 64,
             channels: 32,
             lifetime_default: Duration::from_secs(600),
             lifetime_max: Duration::from_secs(3600),

@@ -157,9 +157,11 @@ fn denied_peers_and_a_new_policy() {
 fn busy_relay_ports_are_passed_over() {
     // Four ports, three of them another's: found by trying.
     let config = config("127.0.0.1:0");
-    let bind_four = |first| (first..first + 4).map(|port| UdpSocket::bind(("127.0.0.1", port))).collect();
+    let bind_four = |first: u16| -> std::io::Result<Vec<UdpSocket>> {
+        (first..first + 4).map(|port| UdpSocket::bind(("127.0.0.1", port))).collect()
+    };
     let (first, mut taken) = (config.relay_ports.clone().step_by(4))
-        .find_map(|first| bind_four(first).ok().map(|four: Vec<UdpSocket>| (first, four)))
+        .find_map(|first| Some((first, bind_four(first).ok()?)))
         .expect("four ports in a row that nobody has");
     drop(taken.pop());
     let turn = start(TurnConfig { relay_ports: first..=first + 3, shards: 1, ..config });

@@ -151,7 +151,7 @@ fn relays_everything(transport: Transport) {
             scope.spawn(move || {
                 let certificate = TestCertificate::new();
                 let turn = ours(ip, &certificate);
-                let flags = [flags, &transport_flags(ip, transport)].concat();
+                let flags = [flags, transport_flags(ip, transport).as_slice()].concat();
                 let tally = uclient(ip, address(&turn, transport).port(), &flags);
                 assert_eq!((tally.sent, tally.received), (400, 400), "{ip} {flags:?}: {}", tally.output);
             });
@@ -221,7 +221,7 @@ fn tls_run() -> Vec<(Tally, Tally)> {
             scope.spawn(move || {
                 let certificate = TestCertificate::new();
                 let (turn, coturn) = (ours(ip, &certificate), Coturn::start(ip, &certificate));
-                let flags = [flags, &transport_flags(ip, Transport::Tls)].concat();
+                let flags = [flags, transport_flags(ip, Transport::Tls).as_slice()].concat();
                 std::thread::scope(|scope| {
                     let theirs = scope.spawn(|| uclient(ip, coturn.port, &flags));
                     let ours = uclient(ip, address(&turn, Transport::Tls).port(), &flags);

@@ -31,7 +31,11 @@ fn assert_denied(config: Config, peers: &[&str]) {
         harness.server.set_policy(policy.clone());
         let before = harness.drops(DropReason::PeerDenied);
         assert_eq!(client.send(&mut harness, peer, b"GET / HTTP/1.0"), None, "Send {text}");
-        assert_eq!(client.channel(&mut harness, channel, peer, b"GET / HTTP/1.0"), None, "ChannelData {text}");
+        assert_eq!(
+            client.channel(&mut harness, channel, peer, b"GET / HTTP/1.0"),
+            None,
+            "ChannelData {text}"
+        );
         assert_eq!(from_peer(&mut harness, *relayed, peer, b"back"), None, "from {text}");
         assert_eq!(harness.drops(DropReason::PeerDenied) - before, denied, "{text}");
     }
