@@ -287,6 +287,21 @@ mod tests {
         );
     }
 
+    /// Whatever of ours listens somewhere, and whatever address this host has, is closed to the relay's clients.
+    #[test]
+    fn the_relay_knows_what_is_the_hosts_own() {
+        let mut config = Config::default();
+        config.http.listen = "198.51.100.1:80".parse().unwrap();
+        config.ops.listen = Bind::On("198.51.100.2:9000".parse().unwrap());
+        config.turn.listen = "198.51.100.3:3478".parse().unwrap();
+        config.turn.listen_tls = Bind::On("198.51.100.4:443".parse().unwrap());
+        let own = own_addresses(&config);
+        for n in 1..=4 {
+            assert!(own.contains(&IpAddr::from([198, 51, 100, n])), "198.51.100.{n} is not in {own:?}");
+        }
+        assert!(own.contains(&IpAddr::from(Ipv4Addr::LOCALHOST)), "interfaces are asked: {own:?}");
+    }
+
     #[test]
     fn relay_sockets_are_bound_in_the_family_that_they_show() {
         let bound = |listening: &str, external: &str| {

@@ -47,6 +47,10 @@ fn ours(port: u16, dir: &std::path::Path) -> Result<Command> {
         .env("TRUNKLINE_DATA__DIR", dir)
         .env("TRUNKLINE_OPS__LISTEN", "off")
         .env("TRUNKLINE_TURN__LISTEN", format!("{SERVER_IP}:{port}"))
+        .env("TRUNKLINE_TURN__LISTEN_TCP", "off")
+        // One client is everybody here: it must not meet the bounds of one.
+        .env("TRUNKLINE_TURN__ALLOCATION_PACKETS", "1000000000")
+        .env("TRUNKLINE_TURN__ALLOCATION_BYTES", "1 TiB")
         .env("TRUNKLINE_TURN__EXTERNAL_IP", SERVER_IP.to_string())
         .env("TRUNKLINE_TURN__RELAY_PORTS", format!("{}-{}", RELAY_PORTS.0, RELAY_PORTS.1))
         .env("TRUNKLINE_TURN__ALLOW_PEERS", "[\"127.0.0.0/8\"]")
@@ -62,6 +66,7 @@ fn coturn(port: u16, dir: &std::path::Path) -> Command {
         .args([
             "-n",
             "--no-cli",
+            "--no-tcp",
             "--no-tls",
             "--no-dtls",
             "--allow-loopback-peers",
@@ -89,6 +94,12 @@ pub(crate) fn coturn_version() -> Result<String> {
     Ok(version.unwrap_or("?").to_owned())
 }
 
+/// A port below those of relays and those that the system gives to the ten thousand clients.
+fn free_port() -> Result<u16> {
+    let mut ports = 5_000..10_000;
+    ports.find(|&port| UdpSocket::bind((SERVER_IP, port)).is_ok()).context("no port is free")
+}
+
 /// A running one. Dropping it kills it.
 pub(crate) struct Server {
     kind: Kind,
@@ -99,7 +110,7 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(kind: Kind) -> Result<Self> {
-        let port = UdpSocket::bind((SERVER_IP, 0))?.local_addr()?.port();
+        let port = free_port()?;
         let address = SocketAddr::from((SERVER_IP, port));
         let dir = std::env::temp_dir().join(format!("trunkline-bench-turn-{}-{port}", std::process::id()));
         fs::create_dir_all(&dir)?;
