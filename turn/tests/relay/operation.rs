@@ -87,6 +87,49 @@ fn a_users_quota_holds_over_all_shards_and_transports() {
     assert_eq!(clients[20].allocate().code(), 0);
 }
 
+/// Each of four does what only bounds stop, on the thread and the sockets that serve a fifth, too: its packets are behind
+/// theirs in the same queues, and all of them arrive, there and back.
+#[test]
+fn four_misbehave_and_the_fifth_loses_nothing() {
+    let limits = Limits {
+        allocations_per_user: 4,
+        allocation_packets_per_second: 100,
+        // All five share an address here.
+        challenges_per_second: 100_000,
+        ..Limits::default()
+    };
+    let turn = start(TurnConfig { shards: 1, limits, ..config("127.0.0.1:0") });
+    let server = turn.local_addr();
+    let [mut modest, mut flooder, mut scanner, mut prober] =
+        ["modest", "flooder", "scanner", "prober"].map(|user| Client::new(server, user));
+    let relayed = modest.relayed();
+    let (target, its_peer) = (peer(relayed.ip()), peer(relayed.ip()));
+    assert_eq!(modest.bind(0x4000, its_peer.local_addr().unwrap()), 0);
+    for client in [&mut flooder, &mut scanner, &mut prober] {
+        client.relayed();
+    }
+    assert_eq!(flooder.bind(0x4000, target.local_addr().unwrap()), 0);
+    let (mut refused, mut hoarded) = (0, Vec::new());
+    for round in 0..90_u32 {
+        (0..40).for_each(|_| flooder.send_channel(0x4000, &[1; 100]));
+        (0..40).for_each(|_| prober.send(target.local_addr().unwrap(), b"no permission"));
+        modest.send_channel(0x4000, &round.to_be_bytes());
+        refused += u32::from(scanner.permit(SocketAddr::from(([127, 1, 0, round as u8], 9))) == 508);
+        let mut another = Client::new(server, "hoarder");
+        if another.allocate().code() == 0 {
+            hoarded.push(another);
+        }
+        assert_eq!(receive_from(&its_peer), (round.to_be_bytes().to_vec(), relayed));
+        its_peer.send_to(&round.to_be_bytes(), relayed).unwrap();
+        assert_eq!(modest.receive_channel(), (0x4000, round.to_be_bytes().to_vec()));
+    }
+    assert!(refused > 0, "nobody stopped the scanner");
+    assert_eq!(hoarded.len(), 4);
+    target.set_nonblocking(true).unwrap();
+    let flooded = std::iter::from_fn(|| target.recv(&mut [0; 200]).ok()).count();
+    assert!((1..90 * 40).contains(&flooded), "{flooded} of {} got through", 90 * 40);
+}
+
 /// With four shards and twelve clients, some of them meet across shards.
 #[test]
 fn clients_of_any_shards_and_transports_meet() {
