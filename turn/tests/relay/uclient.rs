@@ -2,13 +2,13 @@
 //!
 //! Debian's package is `coturn`; `cargo xtask test` installs it. Without it these tests fail: they never skip.
 
-use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use trunkline_turn::{Limits, Turn, TurnConfig};
 
-use crate::support::{SECRET, TestCertificate, Transport, address, config_of_all, eventually, start};
+use crate::support::{SECRET, TestCertificate, Transport, address, config_of_all, start};
 
 const MISSING: &str = "turnutils_uclient, turnutils_peer and turnserver are needed: apt-get install coturn";
 
@@ -54,23 +54,24 @@ struct Coturn {
     port: u16,
 }
 
+/// How often coturn is started before that is a failure: a port that was free may be somebody's when it comes to it, and
+/// then it runs on without one.
+const STARTS: usize = 5;
+
 impl Coturn {
     fn start(ip: &str, certificate: &TestCertificate) -> Self {
-        let free = || UdpSocket::bind((ip, 0)).unwrap().local_addr().unwrap().port();
-        let (port, tls_port) = (free(), free());
+        (0..STARTS).find_map(|_| Self::try_start(ip, certificate)).expect("turnserver listens")
+    }
+
+    /// `None` if it does not listen within ten seconds, or has ended.
+    fn try_start(ip: &str, certificate: &TestCertificate) -> Option<Self> {
+        let port = UdpSocket::bind((ip, 0)).unwrap().local_addr().unwrap().port();
+        let tls_port = TcpListener::bind((ip, 0)).unwrap().local_addr().unwrap().port();
         let child = Command::new("turnserver")
             .args(["-n", "--no-cli", "--lt-cred-mech", "--use-auth-secret", "--no-dtls", "--no-stdout-log"])
             .args(["--static-auth-secret", SECRET, "--realm", "example.org", "--allow-loopback-peers"])
-            .args([
-                "-L",
-                ip,
-                "-E",
-                ip,
-                "-p",
-                &port.to_string(),
-                "--tls-listening-port",
-                &tls_port.to_string(),
-            ])
+            .args(["-L", ip, "-E", ip])
+            .args(["-p", &port.to_string(), "--tls-listening-port", &tls_port.to_string()])
             .arg("--cert")
             .arg(&certificate.files.certificate)
             .arg("--pkey")
@@ -83,9 +84,15 @@ impl Coturn {
             .stderr(Stdio::null())
             .spawn()
             .expect(MISSING);
-        let coturn = Self { child, port: tls_port };
-        eventually("turnserver listens", || TcpStream::connect((ip, tls_port)).is_ok());
-        coturn
+        let mut coturn = Self { child, port: tls_port };
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while Instant::now() < deadline && coturn.child.try_wait().unwrap().is_none() {
+            if TcpStream::connect((ip, tls_port)).is_ok() {
+                return Some(coturn);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        None
     }
 }
 
