@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::median;
+use crate::common::median;
 use crate::ours;
 use crate::setup::{Photo, Place};
 use crate::tools::{self, Job, Run, Tool, Way};

@@ -4,6 +4,8 @@
 //! `cargo bench --bench photo`. README.md beside this file tells what is compared with what, and whose photographs those
 //! are.
 
+#[path = "../common.rs"]
+mod common;
 mod cost;
 mod ours;
 mod pixels;
@@ -79,19 +81,12 @@ fn compare() -> Result<()> {
     let place = setup::Place::prepare()?;
     let mut photos = place.photos()?;
     photos.truncate(arguments.photos);
-    let busy = report::load();
+    let busy = common::load();
     let costs = cost::measure(&place, &photos, arguments.rounds)?;
-    let mut text = report::costs(&photos, &costs, arguments.rounds, busy.max(report::load()));
+    let mut text = report::costs(&photos, &costs, arguments.rounds, busy.max(common::load()));
     if arguments.scores {
         text += &report::bytes(&quality::look(&place, &photos)?);
     }
     println!("{text}");
-    if arguments.save { report::save(&text) } else { Ok(()) }
-}
-
-fn median(values: impl IntoIterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.into_iter().collect();
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    if values.len() % 2 == 1 { values[middle] } else { f64::midpoint(values[middle - 1], values[middle]) }
+    if arguments.save { common::save("photo", &text) } else { Ok(()) }
 }

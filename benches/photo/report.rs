@@ -1,29 +1,16 @@
 //! The result as tables that both a terminal and docs/performance.md show.
 
 use std::fmt::Write as _;
-use std::path::Path;
 use std::time::SystemTime;
 
-use anyhow::{Context as _, Result};
-
+use crate::common::median;
 use crate::cost::Cost;
-use crate::median;
 use crate::quality::{Equal, Variants};
 use crate::setup::Photo;
 use crate::tools::{SIZES, Tool, Way};
 
 /// What a photo of a phone has at least.
 const LARGE_MEGAPIXELS: f64 = 8.0;
-
-/// Where the section is that `--save` replaces.
-const BEGIN: &str = "<!-- cargo bench --bench photo -- --save: begin -->\n";
-const END: &str = "<!-- cargo bench --bench photo -- --save: end -->\n";
-
-/// Processes that want to run, on average over a minute; 0 where the system does not tell.
-pub(crate) fn load() -> f64 {
-    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    text.split(' ').next().and_then(|first| first.parse().ok()).unwrap_or(0.0)
-}
 
 /// CPU time and memory. `busy` is the load beside us.
 pub(crate) fn costs(photos: &[Photo], costs: &[Cost], rounds: usize, busy: f64) -> String {
@@ -132,17 +119,4 @@ fn less(ratios: impl Iterator<Item = f64>) -> String {
     let mut less: Vec<f64> = ratios.map(|ratio| (1.0 - ratio) * 100.0).collect();
     less.sort_by(f64::total_cmp);
     format!("**{:.1} %** ({:.0} … {:.0})", median(less.iter().copied()), less[0], less[less.len() - 1])
-}
-
-/// Puts `text` into docs/performance.md, in place of what was measured last.
-///
-/// # Errors
-///
-/// If the place for it is not marked there.
-pub(crate) fn save(text: &str) -> Result<()> {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/performance.md");
-    let old = std::fs::read_to_string(&file)?;
-    let (before, rest) = old.split_once(BEGIN).context("docs/performance.md has no place for it")?;
-    let (_, after) = rest.split_once(END).context("docs/performance.md has no end of the place for it")?;
-    Ok(std::fs::write(&file, format!("{before}{BEGIN}\n{}\n\n{END}{after}", text.trim()))?)
 }

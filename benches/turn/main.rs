@@ -4,6 +4,8 @@
 //! `cargo bench --bench turn`. Debian's package `coturn` must be installed. What is compared with what, and why, stands
 //! in docs/performance.md.
 
+#[path = "../common.rs"]
+mod common;
 mod load;
 mod memory;
 mod report;
@@ -74,7 +76,7 @@ fn compare() -> Result<()> {
     let arguments = Arguments::read()?;
     rlimit::increase_nofile_limit(u64::MAX).context("descriptors")?;
     let version = servers::coturn_version()?;
-    let busy = report::load();
+    let busy = common::load();
     let mut costs = Vec::new();
     for framing in Framing::ALL {
         costs.extend(relaying(framing, &arguments)?);
@@ -85,9 +87,9 @@ fn compare() -> Result<()> {
             allocations.push(Allocations::compare(count, arguments.rounds.min(3))?);
         }
     }
-    let text = report::tables(&version, arguments.rounds, busy.max(report::load()), &costs, &allocations);
+    let text = report::tables(&version, arguments.rounds, busy.max(common::load()), &costs, &allocations);
     println!("{text}");
-    if arguments.save { report::save(&text) } else { Ok(()) }
+    if arguments.save { common::save("turn", &text) } else { Ok(()) }
 }
 
 /// What one shape of traffic costs: CPU ns a relayed packet.
@@ -126,11 +128,4 @@ fn relaying(framing: Framing, arguments: &Arguments) -> Result<Vec<Cost>> {
         }
     }
     Ok(costs)
-}
-
-fn median(values: impl IntoIterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.into_iter().collect();
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    if values.len() % 2 == 1 { values[middle] } else { f64::midpoint(values[middle - 1], values[middle]) }
 }

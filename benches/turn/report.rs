@@ -1,24 +1,12 @@
 //! The result as tables that both a terminal and docs/performance.md show.
 
 use std::fmt::Write as _;
-use std::path::Path;
 use std::time::SystemTime;
 
-use anyhow::{Context as _, Result};
-
+use crate::Cost;
+use crate::common::median;
 use crate::load::Shape;
 use crate::memory::{self, Allocations};
-use crate::{Cost, median};
-
-/// Where the section is that `--save` replaces.
-const BEGIN: &str = "<!-- cargo bench --bench turn -- --save: begin -->\n";
-const END: &str = "<!-- cargo bench --bench turn -- --save: end -->\n";
-
-/// Processes that want to run, on average over a minute; 0 where the system does not tell.
-pub(crate) fn load() -> f64 {
-    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    text.split(' ').next().and_then(|first| first.parse().ok()).unwrap_or(0.0)
-}
 
 pub(crate) fn tables(
     version: &str,
@@ -66,13 +54,4 @@ fn row(name: &str, ours: &[f64], theirs: &[f64], digits: usize) -> String {
         median(theirs.iter().copied()),
         median(ratios.iter().copied()),
     )
-}
-
-/// Puts `text` into docs/performance.md, in place of what was measured last.
-pub(crate) fn save(text: &str) -> Result<()> {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/performance.md");
-    let old = std::fs::read_to_string(&file)?;
-    let (before, rest) = old.split_once(BEGIN).context("docs/performance.md has no place for it")?;
-    let (_, after) = rest.split_once(END).context("docs/performance.md has no end of the place for it")?;
-    Ok(std::fs::write(&file, format!("{before}{BEGIN}\n{}\n\n{END}{after}", text.trim()))?)
 }

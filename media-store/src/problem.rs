@@ -8,7 +8,7 @@ use axum::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::meters;
+use crate::{meters, records::OverQuota};
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $text:literal, $status:ident;)+) => {
@@ -139,6 +139,12 @@ impl Problem {
     pub(crate) fn internal(cause: &dyn std::fmt::Display) -> Problem {
         tracing::error!(%cause, "a media request failed");
         Problem::new(Code::Internal, "a fault of the server")
+    }
+}
+
+impl From<OverQuota> for Problem {
+    fn from(over: OverQuota) -> Problem {
+        Problem::new(Code::QuotaExceeded, over.text())
     }
 }
 

@@ -71,8 +71,9 @@ async fn sweep(shared: &Shared, with_orphans: bool) -> Result<(), SweepError> {
     doomed_objects(shared).await?;
     if with_orphans {
         shared.records.doom_unattached().await?;
-        orphaned_blobs(shared).await?;
-        orphaned_multiparts(shared).await?;
+        let awaited = direct::awaited(shared).await?;
+        orphaned_blobs(shared, &awaited).await?;
+        orphaned_multiparts(shared, &awaited).await?;
         orphaned_spool(shared).await?;
     }
     Ok(())
@@ -129,9 +130,8 @@ async fn doomed_objects(shared: &Shared) -> Result<(), SweepError> {
     }
 }
 
-async fn orphaned_blobs(shared: &Shared) -> Result<(), SweepError> {
+async fn orphaned_blobs(shared: &Shared, awaited: &[Multipart]) -> Result<(), SweepError> {
     // What was put directly is known by its upload, until it has been read back.
-    let awaited = direct::awaited(shared).await?;
     let awaited: HashSet<&Key> = awaited.iter().map(Multipart::key).collect();
     let mut after: Option<Key> = None;
     loop {
@@ -154,8 +154,7 @@ async fn orphaned_blobs(shared: &Shared) -> Result<(), SweepError> {
     }
 }
 
-async fn orphaned_multiparts(shared: &Shared) -> Result<(), SweepError> {
-    let awaited = direct::awaited(shared).await?;
+async fn orphaned_multiparts(shared: &Shared, awaited: &[Multipart]) -> Result<(), SweepError> {
     for multipart in shared.store.unfinished(shared.config.orphan_age).await? {
         if !awaited.iter().any(|known| known.id() == multipart.id()) {
             shared.store.abort(&multipart).await?;

@@ -2,15 +2,14 @@
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
 import { createHmac } from 'node:crypto';
-import { createSocket } from 'node:dgram';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
 
 import { assertFlows, callOfTwo, openBrowser } from './lib/people.mjs';
 import { Server, until } from './lib/server.mjs';
+import { freePort, SECRET } from './lib/turn.mjs';
 
 const run = promisify(execFile);
-const SECRET = 'a-secret-shared-by-the-test-and-the-server';
 const SECONDS = 10;
 
 test('a call through TURN alone', { timeout: 120_000 }, async (t) => {
@@ -33,15 +32,6 @@ test('a call through TURN alone', { timeout: 120_000 }, async (t) => {
     assertFlows('bob', atBob, { seconds: SECONDS, gapMsMax: 700 });
   });
 });
-
-/** An unused UDP port, and the next one, of loopback. */
-async function freePort() {
-  const socket = createSocket('udp4');
-  await new Promise((resolve) => socket.bind(0, '127.0.0.1', resolve));
-  const { port } = socket.address();
-  await new Promise((resolve) => socket.close(resolve));
-  return port;
-}
 
 test("coturn's client relays through us", { timeout: 60_000 }, async (t) => {
   const server = await Server.start({ TURN__SECRETS: JSON.stringify([SECRET]) });

@@ -50,24 +50,12 @@ impl Telemetry {
             counter!("turn_relayed_bytes_total", "direction" => direction).increment(bytes);
         }
         counter!("turn_responses_total", "code" => "success").increment(stats.successes - last.successes);
-        for (index, refusal) in Refusal::ALL.iter().enumerate() {
-            let change = stats.refusals[index] - last.refusals[index];
-            if change > 0 {
-                counter!("turn_responses_total", "code" => refusal.label()).increment(change);
-            }
-        }
-        for (index, reason) in DropReason::ALL.iter().enumerate() {
-            let change = stats.drops[index] - last.drops[index];
-            if change > 0 {
-                counter!("turn_dropped_packets_total", "reason" => reason.label()).increment(change);
-            }
-        }
-        for (index, cause) in Throttle::ALL.iter().enumerate() {
-            let change = stats.throttled[index] - last.throttled[index];
-            if change > 0 {
-                counter!("turn_throttled_total", "cause" => cause.label()).increment(change);
-            }
-        }
+        let labels = Refusal::ALL.iter().map(|refusal| refusal.label());
+        count("turn_responses_total", "code", labels, &stats.refusals, &last.refusals);
+        let labels = DropReason::ALL.iter().map(|reason| reason.label());
+        count("turn_dropped_packets_total", "reason", labels, &stats.drops, &last.drops);
+        let labels = Throttle::ALL.iter().map(|cause| cause.label());
+        count("turn_throttled_total", "cause", labels, &stats.throttled, &last.throttled);
     }
 
     fn publish_streams(&mut self, stats: &StreamStats) {
@@ -79,18 +67,10 @@ impl Telemetry {
             counter!("turn_connections_accepted_total", "transport" => label)
                 .increment(stats.accepted[index] - last.accepted[index]);
         }
-        for (index, full) in Full::ALL.iter().enumerate() {
-            let change = stats.refused[index] - last.refused[index];
-            if change > 0 {
-                counter!("turn_connections_refused_total", "reason" => full.label()).increment(change);
-            }
-        }
-        for (index, reason) in CloseReason::ALL.iter().enumerate() {
-            let change = stats.closed[index] - last.closed[index];
-            if change > 0 {
-                counter!("turn_connections_closed_total", "reason" => reason.label()).increment(change);
-            }
-        }
+        let labels = Full::ALL.iter().map(|full| full.label());
+        count("turn_connections_refused_total", "reason", labels, &stats.refused, &last.refused);
+        let labels = CloseReason::ALL.iter().map(|reason| reason.label());
+        count("turn_connections_closed_total", "reason", labels, &stats.closed, &last.closed);
         let handshakes = CloseReason::Handshake as usize;
         counter!("turn_tls_handshake_failures_total")
             .increment(stats.closed[handshakes] - last.closed[handshakes]);
@@ -138,6 +118,21 @@ impl Telemetry {
         for (transport, open) in Transport::ALL.iter().zip(&mut self.last_streams.open) {
             gauge!("turn_connections", "transport" => transport.label()).decrement(*open as f64);
             *open = 0;
+        }
+    }
+}
+
+/// Adds what has come since the last time, by label; a counter that never moved is not shown.
+fn count(
+    name: &'static str,
+    key: &'static str,
+    labels: impl Iterator<Item = &'static str>,
+    now: &[u64],
+    last: &[u64],
+) {
+    for ((label, now), last) in labels.zip(now).zip(last) {
+        if now > last {
+            counter!(name, key => label).increment(now - last);
         }
     }
 }

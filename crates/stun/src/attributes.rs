@@ -93,7 +93,11 @@ pub fn decode_xor_address(value: &[u8], transaction_id: &TransactionId) -> Optio
 
 /// The value of an XOR-…-ADDRESS attribute and how many of its bytes count.
 pub(crate) fn encode_xor_address(addr: SocketAddr, transaction_id: &TransactionId) -> ([u8; 20], usize) {
-    let addr = xor(addr, transaction_id);
+    encode_address(xor(addr, transaction_id))
+}
+
+/// The value of an attribute with an address that is not XOR-ed, and how many of its bytes count (RFC 8489 §14.1).
+pub(crate) fn encode_address(addr: SocketAddr) -> ([u8; 20], usize) {
     let mut value = [0; 20];
     value[1] = AddressFamily::of(addr.ip()).code();
     value[2..4].copy_from_slice(&addr.port().to_be_bytes());

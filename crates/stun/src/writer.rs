@@ -1,8 +1,8 @@
 //! Writing STUN messages into a buffer of the caller's.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
-use crate::attributes::encode_xor_address;
+use crate::attributes::{encode_address, encode_xor_address};
 use crate::message::{join_type, seal_fingerprint};
 use crate::{AddressFamily, Class, HEADER_LEN, IntegrityKey, MAGIC_COOKIE, Method, TransactionId, attr};
 
@@ -74,19 +74,8 @@ impl<'b> MessageWriter<'b> {
 
     /// Appends an address that is not XOR-ed, as ALTERNATE-SERVER's is (RFC 8489 §§14.1, 14.15).
     pub fn address(self, kind: u16, addr: SocketAddr) -> Self {
-        let mut value = [0; 20];
-        value[1] = AddressFamily::of(addr.ip()).code();
-        value[2..4].copy_from_slice(&addr.port().to_be_bytes());
-        match addr.ip() {
-            IpAddr::V4(ip) => {
-                value[4..8].copy_from_slice(&ip.octets());
-                self.attribute(kind, &value[..8])
-            }
-            IpAddr::V6(ip) => {
-                value[4..].copy_from_slice(&ip.octets());
-                self.attribute(kind, &value)
-            }
-        }
+        let (value, length) = encode_address(addr);
+        self.attribute(kind, &value[..length])
     }
 
     /// Appends ADDRESS-ERROR-CODE (RFC 8656 §18.12): why a dual allocation lacks that family.

@@ -2,13 +2,13 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use axum::{http::HeaderMap, response::Response};
+use axum::response::Response;
 use tokio::{fs::File, io::AsyncWriteExt};
 use trunkline_units::AttachmentId;
 
 use super::{
     create,
-    headers::{self as tus, Metadata},
+    headers::{Given, Metadata},
     load, upload_id,
 };
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
 /// Joins finished parts, in their order. They are gone afterwards.
 pub(super) async fn join(
     shared: Arc<Shared>,
-    headers: &HeaderMap,
+    given: Given,
     grant: Grant,
     metadata: Metadata,
     parts: Vec<String>,
@@ -31,9 +31,6 @@ pub(super) async fn join(
     if sorted.len() < ids.len() {
         return Err(Problem::new(Code::BadParts, "a part is named twice"));
     }
-    let given = [&tus::METADATA, &tus::CONCAT].map(|name| tus::text(headers, name));
-    let [metadata_given, concat_given] = given.map(|text| text.map(|text| text.map(str::to_owned)));
-    let (metadata_given, concat_given) = (metadata_given?, concat_given?);
     let work = tokio::spawn(async move {
         let _seat = shared.seat()?;
         // A part belongs to one whole: of several that want it, one gets it. In one order for all, so that no two wait
@@ -54,7 +51,7 @@ pub(super) async fn join(
         }
         let bytes = uploads.iter().map(|part| part.offset).sum();
         let mut new = create::new_upload(&shared, &grant, metadata, Some(bytes), Role::Final)?;
-        (new.metadata, new.concat) = (metadata_given, concat_given);
+        (new.metadata, new.concat) = (given.metadata, given.concat);
         let id = create::begin(&shared, new).await?;
         if let Err(problem) = assemble(&shared, &id, &uploads).await {
             shared.spool.remove(&id).await?;

@@ -35,9 +35,10 @@ pub(crate) async fn create(
     let grant = shared.grant(&headers)?;
     creates(&grant)?;
     let metadata = tus::metadata(&headers)?;
+    let given = tus::given(&headers)?;
     let role = match tus::concat(&headers)? {
         Some(Concat::Final(parts)) => {
-            return concatenation::join(shared, &headers, grant, metadata, parts).await;
+            return concatenation::join(shared, given, grant, metadata, parts).await;
         }
         Some(Concat::Partial) => Role::Partial,
         None => Role::Whole,
@@ -47,8 +48,7 @@ pub(crate) async fn create(
     let checksum = tus::text(&headers, &tus::CHECKSUM)?.map(Checksum::parse).transpose()?;
     let with_upload = is_octets(&headers);
     let mut new = new_upload(&shared, &grant, metadata, known(length), role)?;
-    new.metadata = tus::text(&headers, &tus::METADATA)?.map(str::to_owned);
-    new.concat = tus::text(&headers, &tus::CONCAT)?.map(str::to_owned);
+    (new.metadata, new.concat) = (given.metadata, given.concat);
     let work = tokio::spawn(async move {
         let _seat = shared.seat()?;
         let id = begin(&shared, new).await?;
@@ -121,8 +121,7 @@ pub(crate) fn new_upload(
 
 /// Bytes up to `offset` are durable: the record says so.
 pub(super) async fn advance(shared: &Shared, id: &AttachmentId, offset: u64) -> Result<(), Problem> {
-    let advanced = shared.records.advance(id, offset, expiry(shared), shared.quota()).await?;
-    advanced.map_err(|over| Problem::new(Code::QuotaExceeded, over.text()))
+    Ok(shared.records.advance(id, offset, expiry(shared), shared.quota()).await??)
 }
 
 /// Makes the file, then the record: a file without a record is swept, a record without a file would be a lie.
@@ -133,7 +132,7 @@ pub(crate) async fn begin(shared: &Shared, new: Upload) -> Result<AttachmentId, 
     if !matches!(began, Ok(Ok(()))) {
         shared.spool.remove(&id).await?;
     }
-    began?.map_err(|over| Problem::new(Code::QuotaExceeded, over.text()))?;
+    began??;
     meters::created(kind);
     Ok(id)
 }

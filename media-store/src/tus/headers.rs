@@ -87,6 +87,18 @@ pub(super) fn concat(headers: &HeaderMap) -> Result<Option<Concat>, Problem> {
     Ok(Some(Concat::Final(ids)))
 }
 
+/// `Upload-Metadata` and `Upload-Concat` as they were given: `HEAD` gives them back.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Given {
+    pub(super) metadata: Option<String>,
+    pub(super) concat: Option<String>,
+}
+
+pub(super) fn given(headers: &HeaderMap) -> Result<Given, Problem> {
+    let owned = |name| text(headers, name).map(|given| given.map(str::to_owned));
+    Ok(Given { metadata: owned(&METADATA)?, concat: owned(&CONCAT)? })
+}
+
 /// What `Upload-Metadata` says that we keep.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Metadata {

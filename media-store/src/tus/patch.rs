@@ -90,7 +90,7 @@ async fn declare(shared: &Shared, upload: &Upload, headers: &HeaderMap) -> Resul
         None if bytes > upload.bytes_max => Err(super::create::too_large(upload.bytes_max)),
         None => {
             let fits = shared.records.declare(upload, bytes, shared.quota()).await?;
-            fits.map_err(|over| Problem::new(Code::QuotaExceeded, over.text()))?;
+            fits?;
             Ok(bytes)
         }
     }

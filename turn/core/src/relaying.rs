@@ -95,14 +95,9 @@ impl TurnServer {
             return Err(DropReason::NoAllocation);
         }
         let nanos = self.clock.nanos(now);
-        if !self.paces.allocation.admit(&mut allocation.to_peers, payload.len(), nanos) {
-            self.throttle(index, Throttle::ToPeers, now);
-            return Err(DropReason::AllocationRate);
-        }
-        if let Some(pace) = &self.paces.total
-            && !pace.admit(&mut self.total, payload.len(), nanos)
-        {
-            return Err(DropReason::TotalRate);
+        let own = &mut allocation.to_peers;
+        if let Err(reason) = self.paces.admit(own, &mut self.total, payload.len(), nanos) {
+            return Err(self.over_rate(index, reason, Throttle::ToPeers, now));
         }
         allocation.usage.to_peers_packets += 1;
         allocation.usage.to_peers_bytes += payload.len() as u64;
@@ -147,20 +142,23 @@ impl TurnServer {
             }
         };
         let nanos = self.clock.nanos(now);
-        if !self.paces.allocation.admit(&mut allocation.to_client, data.len(), nanos) {
-            self.throttle(index, Throttle::ToClient, now);
-            return Err(DropReason::AllocationRate);
-        }
-        if let Some(pace) = &self.paces.total
-            && !pace.admit(&mut self.total, data.len(), nanos)
-        {
-            return Err(DropReason::TotalRate);
+        let own = &mut allocation.to_client;
+        if let Err(reason) = self.paces.admit(own, &mut self.total, data.len(), nanos) {
+            return Err(self.over_rate(index, reason, Throttle::ToClient, now));
         }
         allocation.usage.to_client_packets += 1;
         allocation.usage.to_client_bytes += data.len() as u64;
         self.stats.to_clients_packets += 1;
         self.stats.to_clients_bytes += data.len() as u64;
         Ok(Handled::Forward(Forward::new(Destination::Client(path), header, 0..data.len())))
+    }
+
+    /// Reports who is too fast. When all together are, it is nobody's fault.
+    fn over_rate(&mut self, index: u32, reason: DropReason, cause: Throttle, now: Instant) -> DropReason {
+        if reason == DropReason::AllocationRate {
+            self.throttle(index, cause, now);
+        }
+        reason
     }
 }
 

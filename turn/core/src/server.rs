@@ -101,6 +101,23 @@ impl Paces {
             ),
         }
     }
+
+    /// Takes a packet of that many bytes out of its allocation's bucket and then out of that of all.
+    pub(crate) fn admit(
+        &self,
+        own: &mut RelayBuckets,
+        total: &mut RelayBuckets,
+        bytes: usize,
+        now: u64,
+    ) -> Result<(), DropReason> {
+        if !self.allocation.admit(own, bytes, now) {
+            return Err(DropReason::AllocationRate);
+        }
+        match &self.total {
+            Some(pace) if !pace.admit(total, bytes, now) => Err(DropReason::TotalRate),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// The address without an IPv6 flow label, which would tell one peer from itself; a zone is kept.

@@ -177,17 +177,18 @@ impl Gathered<'_> {
     /// Decoders believe the stream about its size; so the canvas, which was checked, must say the same. That goes for
     /// every frame: those after the first are passed on unseen, and browsers decode them.
     fn check_streams(&self) -> Result<(), Refusal> {
-        let whole = [(&self.still, (self.width, self.height))];
-        let frames = self
-            .moving
-            .iter()
-            .map(|Frame { head, parts }| (parts, (u24(&head[6..]) + 1, u24(&head[9..]) + 1)));
-        let pictures = frames.chain(whole.into_iter().filter(|_| self.moving.is_empty()));
-        for (parts, (width, height)) in pictures {
-            let told = parts.last().and_then(|(kind, body)| stream_size(*kind, body));
-            if told != Some((width, height)) || width > self.width || height > self.height {
-                return Err(damaged("a WebP whose picture has another size than its header says"));
-            }
+        if self.moving.is_empty() {
+            return self.check_stream(&self.still, (self.width, self.height));
+        }
+        self.moving.iter().try_for_each(|Frame { head, parts }| {
+            self.check_stream(parts, (u24(&head[6..]) + 1, u24(&head[9..]) + 1))
+        })
+    }
+
+    fn check_stream(&self, parts: &[Chunk<'_>], sides: (u32, u32)) -> Result<(), Refusal> {
+        let told = parts.last().and_then(|(kind, body)| stream_size(*kind, body));
+        if told != Some(sides) || sides.0 > self.width || sides.1 > self.height {
+            return Err(damaged("a WebP whose picture has another size than its header says"));
         }
         Ok(())
     }
